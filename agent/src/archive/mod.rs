@@ -1,0 +1,1 @@
+//! Compose archives: checked before a byte is extracted, then extracted safely.

@@ -1,0 +1,1 @@
+//! Content-addressed store of everything a desired state needs.

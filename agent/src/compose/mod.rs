@@ -1,0 +1,3 @@
+//! The accepted part of the Compose Specification.
+
+pub mod model;

@@ -1,0 +1,1 @@
+//! Configuration fragments merged into one validated `Settings`.

@@ -1,0 +1,1 @@
+//! `margoctl`: its commands and how it prints.

@@ -1,0 +1,1 @@
+//! Containers, networks and volumes on a real Docker engine (bollard).

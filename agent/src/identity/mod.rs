@@ -1,0 +1,1 @@
+//! Who the device is and whom it trusts: SVID, key, trust bundle, peer verification.

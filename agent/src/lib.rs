@@ -1,0 +1,14 @@
+//! Library half of `margo-agent`: everything but the two `main` functions.
+
+pub mod archive;
+pub mod artifacts;
+pub mod compose;
+pub mod config;
+pub mod ctl;
+pub mod engine;
+pub mod identity;
+pub mod local_api;
+pub mod logging;
+pub mod margo;
+pub mod oci;
+pub mod store;

@@ -1,0 +1,1 @@
+//! Structured logs: journald with stable message ids, or plain stderr.

@@ -1,0 +1,1 @@
+//! The Margo management interface, client side: wire types, polling, fetching, reporting.

@@ -1,0 +1,1 @@
+//! Pulling OCI artifacts from a registry.

@@ -1,0 +1,1 @@
+//! The durable state: two checksummed files, newest valid wins.

@@ -1,0 +1,6 @@
+//! The pure machine behind `margo-agent`.
+#![no_std]
+extern crate alloc;
+
+pub mod failure;
+pub mod ids;
