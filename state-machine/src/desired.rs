@@ -1,0 +1,59 @@
+//! What should be: the parts of an accepted manifest that the machine acts on.
+//!
+//! Everything else of a deployment (parameters, repositories, constraints) stays in its YAML, which adapters
+//! read from the content-addressed store by [`Deployment::revision`].
+
+use crate::ids::{ComponentName, DeploymentId, Digest, ManifestVersion};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// One component of a deployment, in install order (R150).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Component {
+    /// Its name, unique in the deployment.
+    pub name: ComponentName,
+    /// Finish this component before the next one starts (R151).
+    pub wait: bool,
+    /// Longest time to come up, in milliseconds (R152).
+    pub timeout_ms: u64,
+}
+
+/// One revision of one deployment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Which deployment.
+    pub id: DeploymentId,
+    /// Digest of its YAML: a new digest is a new revision, the same digest is the same revision (R140).
+    pub revision: Digest,
+    /// The manifest version this revision came with; 0 for one that shipped in the image.
+    pub version: ManifestVersion,
+    /// `metadata.name`, used as the source of errors (R185).
+    pub name: String,
+    /// Components in install order. Empty when the document could not be read; preparing it says why.
+    pub components: Vec<Component>,
+}
+
+impl Deployment {
+    /// The component with this name.
+    pub fn component(&self, name: &ComponentName) -> Option<&Component> {
+        self.components.iter().find(|component| component.name == *name)
+    }
+
+    /// The component installed after `name`, if any.
+    pub fn component_after(&self, name: &ComponentName) -> Option<&Component> {
+        self.components.iter().skip_while(|component| component.name != *name).nth(1)
+    }
+}
+
+/// A whole desired state: every artifact it names is verified and stored before this exists (R122).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DesiredState {
+    /// The manifest's version; 0 for a preloaded one.
+    pub version: ManifestVersion,
+    /// The manifest's entity tag, sent back when polling.
+    pub etag: Option<String>,
+    /// What should run. Empty: nothing should.
+    pub deployments: Vec<Arc<Deployment>>,
+}

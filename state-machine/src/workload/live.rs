@@ -1,0 +1,122 @@
+//! What a workload remembers only while the agent runs: jobs under way, timers, counters.
+
+use super::{Phase, Workload};
+use crate::failure::Failure;
+use crate::ids::{ComponentName, EffectId};
+use crate::step::Cx;
+use alloc::vec::Vec;
+
+/// A runtime operation under way. One at a time per workload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Job {
+    /// Which effect.
+    pub id: EffectId,
+    /// What for.
+    pub kind: JobKind,
+}
+
+/// What a runtime operation is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum JobKind {
+    /// Bring a component to the desired revision.
+    Update {
+        /// Which component.
+        component: ComponentName,
+    },
+    /// Keep a component at the revision it is held to.
+    Hold {
+        /// Which component.
+        component: ComponentName,
+    },
+    /// Bring a component back after a failure.
+    Restore {
+        /// Which component.
+        component: ComponentName,
+    },
+    /// Compare.
+    Observe,
+    /// Remove components that are not wanted.
+    Prune,
+    /// Remove everything.
+    Remove,
+}
+
+/// A workload's volatile record. Lost at any restart, rebuilt by [`Live::started`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Live {
+    /// The runtime operation under way.
+    pub job: Option<Job>,
+    /// The preparation under way.
+    pub prepare: Option<EffectId>,
+    /// Failed attempts at the desired revision, or at removing.
+    pub attempt: u32,
+    /// Not before this, in monotonic milliseconds. `None`: at once.
+    pub retry_at_ms: Option<u64>,
+    /// Refused: no attempt until the desired state, the policy or an operator says so.
+    pub blocked: bool,
+    /// Components to be (re)applied at their held revision, in order.
+    pub hold: Vec<ComponentName>,
+    /// Components whose holding failed; they join `hold` at `hold_at_ms`.
+    pub hold_failed: Vec<ComponentName>,
+    /// When `hold_failed` (or, after a mismatch, `hold`) is tried again.
+    pub hold_at_ms: Option<u64>,
+    /// Components still to be restored to the last good revision; `None`: not begun.
+    pub restore: Option<Vec<ComponentName>>,
+    /// The engine reported something: compare.
+    pub dirty: bool,
+    /// When to compare without being told.
+    pub observe_at_ms: Option<u64>,
+    /// Recoveries without a stable period in between.
+    pub recoveries: u32,
+    /// When the workload counts as stable again.
+    pub stable_at_ms: Option<u64>,
+    /// The latest failure of any kind, for `margoctl`.
+    pub last_failure: Option<Failure>,
+}
+
+impl Live {
+    /// The volatile record of a workload found at start: everything held is to be verified, and what was under
+    /// way starts over.
+    pub(crate) fn started(workload: &mut Workload) -> Self {
+        let mut live = Self::default();
+        match &workload.phase {
+            Phase::Applying { .. } | Phase::Pruning => {
+                workload.phase = first_step(workload);
+            }
+            Phase::Preparing | Phase::Prepared | Phase::Running | Phase::Leaving => {
+                live.hold = workload.held_in_order();
+            }
+            Phase::Restoring { .. } | Phase::Removing => {}
+        }
+        live
+    }
+
+    /// Gives up on everything under way; what is held must then be verified.
+    pub(crate) fn cancel(&mut self, cx: &mut Cx<'_>) {
+        cx.cancel(self.prepare.take());
+        cx.cancel(self.job.take().map(|job| job.id));
+    }
+
+    /// Forgets attempts: something changed.
+    pub(crate) fn fresh_start(&mut self) {
+        self.attempt = 0;
+        self.retry_at_ms = None;
+        self.blocked = false;
+        self.restore = None;
+    }
+
+    /// Marks all of `components` for verification.
+    pub(crate) fn hold_all(&mut self, components: Vec<ComponentName>) {
+        self.hold = components;
+        self.hold_failed.clear();
+        self.hold_at_ms = None;
+    }
+}
+
+/// The phase in which applying the desired revision begins.
+pub(crate) fn first_step(workload: &Workload) -> Phase {
+    match workload.desired.components.first() {
+        Some(first) => Phase::Applying { component: first.name.clone() },
+        None => Phase::Pruning,
+    }
+}
