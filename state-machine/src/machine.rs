@@ -296,7 +296,7 @@ impl Machine<'_> {
         self.live.engine.on_ready(cx);
         // Whatever happened while nobody watched.
         for (id, live) in &mut self.live.workloads {
-            live.dirty = true;
+            live.dirty = live.hold.is_empty();
             let Some(workload) = self.durable.workloads.get(id) else { continue };
             if workload.failure.as_ref().is_some_and(|f| f.code == Code::EngineUnavailable) {
                 live.hold_all(workload.held_in_order());
