@@ -1,0 +1,66 @@
+# Shared by tests/run and its parts. Sourced, never run.
+
+say() { printf '%s\n' "$*"; }
+banner() { printf '\n==== %s\n' "$*"; }
+
+# Where downloads, the private engine and its data live; survives between runs.
+work=${MARGO_TEST_WORK:-$PWD/target/test-work}
+mkdir -p "$work"
+
+# Uses sudo only where it is needed.
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# Installs those of the named Debian packages that are missing.
+need_packages() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    say "installing: ${missing[*]}"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Makes `docker` and the tests talk to an engine: the system's if it answers, else one of our own.
+start_engine() {
+    export DOCKER_HOST=${DOCKER_HOST:-unix:///var/run/docker.sock}
+    export MARGO_REQUIRE_ENGINE=1
+    if docker version >/dev/null 2>&1; then return 0; fi
+    local dir=$work/engine
+    mkdir -p "$dir"
+    export DOCKER_HOST=unix:///var/run/docker.sock
+    say "starting a Docker engine (log: $dir/dockerd.log)"
+    as_root sh -c "setsid dockerd --data-root '$dir/data' --exec-root '$dir/exec' --pidfile '$dir/pid' \
+        -H '$DOCKER_HOST' >'$dir/dockerd.log' 2>&1 </dev/null &"
+    local tries=0
+    until docker version >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 60 ]; then
+            say "the Docker engine did not start; the end of its log:"
+            tail -n 20 "$dir/dockerd.log"
+            return 1
+        fi
+        sleep 1
+    done
+    echo "$$" > "$dir/owner"
+}
+
+# Stops the engine this very run started, if it did.
+stop_engine() {
+    local dir=$work/engine
+    [ "$(cat "$dir/owner" 2>/dev/null)" = "$$" ] || return 0
+    as_root kill "$(cat "$dir/pid")" 2>/dev/null || true
+    rm -f "$dir/owner"
+}
+
+# Adds up what the test runners said and ends with the totals.
+summarise() {
+    local results=$1 failed_parts=$2 passed failed ignored
+    read -r passed failed ignored < <(awk '/^test result: /{
+        for (i = 1; i < NF; i++) { if ($(i+1) == "passed;") p += $i; if ($(i+1) == "failed;") f += $i; if ($(i+1) == "ignored;") s += $i }
+    } END { print p + 0, f + 0, s + 0 }' "$results")
+    if [ "$failed_parts" -gt 0 ] && [ "$failed" -eq 0 ]; then failed=$failed_parts; fi
+    printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$ignored"
+    [ "$failed" -eq 0 ] && [ "$failed_parts" -eq 0 ] && [ "$passed" -gt 0 ]
+}
