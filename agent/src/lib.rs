@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod artifacts;
+pub mod clock;
 pub mod compose;
 pub mod config;
 pub mod ctl;
@@ -12,3 +13,4 @@ pub mod logging;
 pub mod margo;
 pub mod oci;
 pub mod store;
+pub mod supervise;
