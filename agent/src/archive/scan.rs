@@ -207,7 +207,7 @@ fn member(
             }
             if header.entry_type() == EntryType::Link {
                 let target = EntryPath::parse(&target, limits)
-                    .or_else(|_| Err(ArchiveError::entry(&raw_path, Rule::HardLinkTarget)))?;
+                    .map_err(|_| ArchiveError::entry(&raw_path, Rule::HardLinkTarget))?;
                 Kind::HardLink(target)
             } else {
                 match String::from_utf8(target) {

@@ -62,9 +62,9 @@ pub enum VerifyError {
     #[error("peer is {presented}, not {expected}")]
     Identity {
         /// Our WFM.
-        expected: SpiffeId,
+        expected: Box<SpiffeId>,
         /// Who answered.
-        presented: SpiffeId,
+        presented: Box<SpiffeId>,
     },
     /// The chain does not lead to an anchor of the trust bundle, or something in it is not valid (R049).
     #[error("certificate chain: {0:?}")]
@@ -116,7 +116,10 @@ impl WfmVerifier {
         let usage = webpki::KeyUsage::server_auth();
         verify_chain(leaf, intermediates, &self.anchors, now, usage)?;
         if presented != self.expected {
-            return Err(VerifyError::Identity { expected: self.expected.clone(), presented });
+            return Err(VerifyError::Identity {
+                expected: Box::new(self.expected.clone()),
+                presented: Box::new(presented),
+            });
         }
         Ok(())
     }
