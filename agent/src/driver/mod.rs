@@ -3,14 +3,13 @@
 //! Wait for an event or the wake-up time, step the machine, persist, log, abort, start. One event at a time: the
 //! next one is not looked at before the former's state is on stable storage (I1).
 
-mod history;
+mod journal;
 mod tasks;
 
-pub use history::{History, Recorded};
 pub use tasks::Tasks;
 
-use crate::clock::Clock;
-use crate::logging;
+use crate::clock;
+use crate::local_api::{EventLog, Query};
 use futures_util::future::BoxFuture;
 use state_machine::effect::{Effect, Outcome};
 use state_machine::event::Event;
@@ -38,13 +37,14 @@ pub trait Persist: Send + 'static {
     fn save(&mut self, durable: &Durable, both: bool) -> Result<(), String>;
 }
 
-/// Something asked of the driver from outside the machine.
-pub trait Ask: Send + 'static {
-    /// Answers from the present state. Returns an event to feed to the machine, if the question is an order.
-    fn answer(self: Box<Self>, view: View<'_>) -> Option<Event>;
+/// Answers questions from the present state.
+pub trait Answer: Send + 'static {
+    /// Answers. Returns an event to feed to the machine, if the question is an order; it is not called with orders
+    /// in vain: what it returns happens.
+    fn answer(&mut self, query: Query, view: View<'_>) -> Option<Event>;
 }
 
-/// What a question may see.
+/// What an answer may see.
 #[derive(Debug)]
 pub struct View<'a> {
     /// The machine's state.
@@ -55,9 +55,7 @@ pub struct View<'a> {
     pub now: Now,
     /// When the machine wakes up by itself, in monotonic milliseconds.
     pub wake_at_ms: Option<u64>,
-    /// What happened lately.
-    pub history: &'a History,
-    /// Why the last attempt to persist failed, if it did.
+    /// Why the state cannot be saved at present, if so.
     pub storage_failure: Option<&'a str>,
 }
 
@@ -67,55 +65,60 @@ pub struct Inputs {
     /// Facts.
     pub events: mpsc::Receiver<Event>,
     /// Questions.
-    pub questions: mpsc::Receiver<Box<dyn Ask>>,
+    pub queries: mpsc::Receiver<Query>,
 }
 
-impl std::fmt::Debug for dyn Ask {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Ask")
-    }
+/// What the driver is made of.
+#[derive(Debug)]
+pub struct Parts<P, X, A> {
+    /// Stable storage.
+    pub persist: P,
+    /// Carries out effects.
+    pub executor: Arc<X>,
+    /// Answers questions.
+    pub answer: A,
+    /// Remembers what happened lately.
+    pub history: EventLog,
+    /// Tells the wall time, if it is to be trusted.
+    pub wall_unix_ms: fn() -> Option<u64>,
 }
 
 /// Waits between attempts to persist, in milliseconds: storage that is full or gone may come back.
 const PERSIST_RETRY_MS: u64 = 2_000;
 
 /// The driver.
-pub struct Driver<P, X> {
+pub struct Driver<P, X, A> {
     state: State,
     policy: Policy,
-    clock: Clock,
+    wall_unix_ms: fn() -> Option<u64>,
     persist: Option<P>,
     executor: Arc<X>,
+    answer: A,
     tasks: Tasks,
-    history: History,
+    history: EventLog,
     wake_at_ms: Option<u64>,
     storage_failure: Option<String>,
     progress: Box<dyn FnMut(&State) + Send>,
 }
 
-impl<P, X> std::fmt::Debug for Driver<P, X> {
+impl<P, X, A> std::fmt::Debug for Driver<P, X, A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Driver").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
-impl<P: Persist, X: Execute> Driver<P, X> {
-    /// A driver that has done nothing yet. `progress` is called after each completed round (the watchdog's food).
-    pub fn new(
-        durable: Durable,
-        policy: Policy,
-        clock: Clock,
-        persist: P,
-        executor: Arc<X>,
-    ) -> Self {
+impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
+    /// A driver that has done nothing yet.
+    pub fn new(durable: Durable, policy: Policy, parts: Parts<P, X, A>) -> Self {
         Self {
             state: State::with_durable(durable),
             policy,
-            clock,
-            persist: Some(persist),
-            executor,
+            wall_unix_ms: parts.wall_unix_ms,
+            persist: Some(parts.persist),
+            executor: parts.executor,
+            answer: parts.answer,
             tasks: Tasks::default(),
-            history: History::default(),
+            history: parts.history,
             wake_at_ms: None,
             storage_failure: None,
             progress: Box::new(|_| {}),
@@ -139,7 +142,7 @@ impl<P: Persist, X: Execute> Driver<P, X> {
         watchdog_interval: Option<Duration>,
     ) -> State {
         let mut stop = std::pin::pin!(stop);
-        self.round(first, &mut inputs.questions).await;
+        self.round(first, &mut inputs.queries).await;
         loop {
             let sleep = self.sleep_time(watchdog_interval);
             // Every arm is cancel-safe: channels and the task set keep what was not taken.
@@ -147,7 +150,7 @@ impl<P: Persist, X: Execute> Driver<P, X> {
                 () = &mut stop => break,
                 (id, outcome) = self.tasks.next() => Event::EffectFinished { id, outcome },
                 Some(event) = inputs.events.recv() => event,
-                Some(question) = inputs.questions.recv() => match self.answer(question) {
+                Some(query) = inputs.queries.recv() => match self.answer(query) {
                     Some(event) => event,
                     None => continue,
                 },
@@ -160,7 +163,7 @@ impl<P: Persist, X: Execute> Driver<P, X> {
             };
             tokio::select! {
                 () = &mut stop => break,
-                () = self.round(event, &mut inputs.questions) => {}
+                () = self.round(event, &mut inputs.queries) => {}
             }
         }
         self.tasks.abort_all().await;
@@ -168,14 +171,14 @@ impl<P: Persist, X: Execute> Driver<P, X> {
     }
 
     /// One round: step, persist, log, abort, start.
-    async fn round(&mut self, event: Event, questions: &mut mpsc::Receiver<Box<dyn Ask>>) {
+    async fn round(&mut self, event: Event, queries: &mut mpsc::Receiver<Query>) {
         let step = state_machine::step(&self.state, &event, &self.now(), &self.policy);
         if step.persist {
-            self.persist(&step, questions).await;
+            self.persist(&step, queries).await;
         }
         for transition in &step.transitions {
-            logging::transition(transition);
-            self.history.record(transition, self.clock.now().wall_unix_ms);
+            journal::log(transition);
+            journal::remember(transition, &self.history, (self.wall_unix_ms)());
         }
         self.tasks.abort(&step.cancels).await;
         self.state = step.next;
@@ -193,12 +196,12 @@ impl<P: Persist, X: Execute> Driver<P, X> {
 
     /// Returns once the new state is durable, however long that takes; questions are answered meanwhile from the
     /// old one. Nothing else may go on: an effect of a state that a power cut would take back breaks I1.
-    async fn persist(&mut self, step: &Step, questions: &mut mpsc::Receiver<Box<dyn Ask>>) {
+    async fn persist(&mut self, step: &Step, queries: &mut mpsc::Receiver<Query>) {
         let before = self.state.durable.sync.accepted.as_ref().map(|accepted| accepted.version);
         let after = step.next.durable.sync.accepted.as_ref().map(|accepted| accepted.version);
         let document = Arc::new(step.next.durable.clone());
         while let Err(failure) = self.save(Arc::clone(&document), before != after).await {
-            logging::persist_failed(&failure, PERSIST_RETRY_MS);
+            journal::save_failed(&failure, PERSIST_RETRY_MS);
             self.storage_failure = Some(failure);
             (self.progress)(&self.state);
             let pause = tokio::time::sleep(Duration::from_millis(PERSIST_RETRY_MS));
@@ -206,8 +209,19 @@ impl<P: Persist, X: Execute> Driver<P, X> {
             loop {
                 tokio::select! {
                     () = &mut pause => break,
-                    // An order given now would have to be remembered; only answers are possible.
-                    Some(question) = questions.recv() => { let _ = self.answer(question); }
+                    // Questions are answered from the state before; an order cannot be carried out now.
+                    Some(query) = queries.recv() => {
+                        match query {
+                            Query::SyncNow { reply } | Query::Retry { reply, .. } => {
+                                // Nobody may be waiting any more.
+                                let _ = reply.send(Err(journal::cannot_save(&self.storage_failure)));
+                            }
+                            question @ (Query::Status { .. }
+                            | Query::Deployments { .. }
+                            | Query::Deployment { .. }
+                            | Query::Logs { .. }) => drop(self.answer(question)),
+                        }
+                    }
                 }
             }
         }
@@ -231,20 +245,19 @@ impl<P: Persist, X: Execute> Driver<P, X> {
         }
     }
 
-    fn answer(&self, question: Box<dyn Ask>) -> Option<Event> {
-        question.answer(View {
+    fn answer(&mut self, query: Query) -> Option<Event> {
+        let view = View {
             state: &self.state,
             policy: &self.policy,
             now: self.now(),
             wake_at_ms: self.wake_at_ms,
-            history: &self.history,
             storage_failure: self.storage_failure.as_deref(),
-        })
+        };
+        self.answer.answer(query, view)
     }
 
     fn now(&self) -> Now {
-        let now = self.clock.now();
-        Now { monotonic_ms: now.boottime_ms, wall_unix_ms: now.wall_unix_ms }
+        Now { monotonic_ms: clock::boottime_ms(), wall_unix_ms: (self.wall_unix_ms)() }
     }
 
     fn wake_is_due(&self) -> bool {

@@ -1,0 +1,197 @@
+//! Effects carried out: each order of the machine becomes calls of the adapters, each end an outcome.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `policy`, `capabilities` | settings, as the machine and the WFM want them |
+//! | `connection` | identity, trust, the client |
+//! | `sync` | polling, fetching, reporting |
+//! | `engine_watch` | the engine's events |
+
+mod capabilities;
+mod connection;
+mod engine_watch;
+mod policy;
+mod sync;
+
+pub use capabilities::capabilities;
+pub use connection::Connection;
+pub use policy::policy;
+pub use sync::preload;
+
+use crate::artifacts::Artifacts;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::driver::Execute;
+use crate::engine::{Engine, WaitPolicy};
+use crate::margo::wire::DeviceCapabilitiesManifest;
+use crate::margo::{DeviceId, ManifestFetched};
+use crate::workload::{Target, Workloads};
+use engine_watch::EngineWatch;
+use futures_util::future::BoxFuture;
+use state_machine::effect::{Effect, Outcome};
+use state_machine::event::Event;
+use state_machine::failure::Failure;
+use state_machine::ids::Digest;
+use state_machine::state::State;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc;
+
+/// Carries out effects.
+#[derive(Clone, Debug)]
+pub struct Executor {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    device: DeviceId,
+    capabilities: DeviceCapabilitiesManifest,
+    artifacts: Arc<Artifacts>,
+    engine: Engine,
+    workloads: Workloads,
+    clock: Mutex<Clock>,
+    connection: Mutex<Connection>,
+    /// The manifest found by the last poll, until its deployments are fetched.
+    manifest: Mutex<Option<ManifestFetched>>,
+    watch: Mutex<EngineWatch>,
+    events: mpsc::Sender<Event>,
+}
+
+/// What an executor is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The settings in force.
+    pub settings: Settings,
+    /// The device's id (R102).
+    pub device: DeviceId,
+    /// What the device reports (R100).
+    pub capabilities: DeviceCapabilitiesManifest,
+    /// The artifact store.
+    pub artifacts: Arc<Artifacts>,
+    /// The container engine.
+    pub engine: Engine,
+    /// The clock with its floor.
+    pub clock: Clock,
+    /// Where the engine's events go.
+    pub events: mpsc::Sender<Event>,
+}
+
+/// Takes a lock. What it guards is replaced as a whole, so a panic elsewhere cannot have left it half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Executor {
+    /// An executor that has done nothing yet.
+    pub fn new(parts: Parts) -> Self {
+        let workloads = Workloads::new(
+            &parts.settings,
+            Arc::clone(&parts.artifacts),
+            parts.engine.clone(),
+            parts.device.clone(),
+            parts.capabilities.to_value(),
+        );
+        let shared = Shared {
+            workloads,
+            settings: parts.settings,
+            device: parts.device,
+            capabilities: parts.capabilities,
+            artifacts: parts.artifacts,
+            engine: parts.engine,
+            clock: Mutex::new(parts.clock),
+            connection: Mutex::default(),
+            manifest: Mutex::default(),
+            watch: Mutex::default(),
+            events: parts.events,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Who the device is and how its WFM answers, for people.
+    pub fn connection(&self) -> Connection {
+        lock(&self.shared.connection).clone()
+    }
+
+    /// The container engine.
+    pub fn engine(&self) -> &Engine {
+        &self.shared.engine
+    }
+
+    /// Keeps the time for the next start, if it was ever confirmed.
+    pub fn note_stopping(&self) {
+        if lock(&self.shared.connection).last_contact_unix_ms.is_some()
+            && let Err(error) = lock(&self.shared.clock).note_stopping()
+        {
+            tracing::debug!(%error, "the clock's floor could not be kept, ignoring");
+        }
+    }
+}
+
+impl Execute for Executor {
+    fn start(&self, effect: Effect, state: &State) -> BoxFuture<'static, Outcome> {
+        let shared = Arc::clone(&self.shared);
+        // Taken now, from the state that ordered the effect.
+        let needed: BTreeSet<Digest> = match &effect {
+            Effect::CollectGarbage => state.durable.revisions().into_iter().cloned().collect(),
+            _ => BTreeSet::new(),
+        };
+        Box::pin(async move {
+            let result = shared.carry_out(effect, needed).await;
+            result.unwrap_or_else(|failure| Outcome::Failed { failure })
+        })
+    }
+}
+
+impl Shared {
+    /// `needed`: the revisions that garbage collection must not touch.
+    async fn carry_out(
+        &self,
+        effect: Effect,
+        needed: BTreeSet<Digest>,
+    ) -> Result<Outcome, Failure> {
+        let workloads = &self.workloads;
+        match effect {
+            Effect::LoadIdentity => self.load_identity().await,
+            Effect::LoadTrust => self.load_trust().await,
+            Effect::PutCapabilities { .. } => self.put_capabilities().await,
+            Effect::ConnectEngine => self.connect_engine().await,
+            Effect::PollManifest { etag } => self.poll(etag.as_deref()).await,
+            Effect::FetchDeployments { manifest } => self.fetch(&manifest).await,
+            Effect::SendReport { report } => self.send_report(&report).await,
+            Effect::PrepareDeployment { deployment, revision } => {
+                self.refetch_if_lost(&deployment, &revision).await;
+                workloads.prepare(&deployment, &revision).await?;
+                Ok(Outcome::DeploymentPrepared)
+            }
+            Effect::ApplyComponent { deployment, revision, component, wait, timeout_ms } => {
+                let target = Target { deployment, revision, component };
+                workloads.apply(&target, WaitPolicy { wait, timeout_ms }).await?;
+                Ok(Outcome::ComponentApplied)
+            }
+            Effect::ObserveDeployment { deployment, held } => {
+                let mismatches = workloads.observe(&deployment, &held).await?;
+                Ok(Outcome::DeploymentObserved { mismatches })
+            }
+            Effect::PruneDeployment { deployment, keep } => {
+                workloads.prune(&deployment, &keep).await?;
+                Ok(Outcome::DeploymentPruned)
+            }
+            Effect::RemoveDeployment { deployment } => {
+                workloads.remove(&deployment).await?;
+                Ok(Outcome::DeploymentRemoved)
+            }
+            Effect::CollectGarbage => self.collect_garbage(needed).await,
+        }
+    }
+
+    async fn collect_garbage(&self, mut keep: BTreeSet<Digest>) -> Result<Outcome, Failure> {
+        // A manifest that is being fetched is not in the state yet.
+        if let Some(fetched) = &*lock(&self.manifest) {
+            keep.extend(fetched.manifest.digests());
+        }
+        self.workloads.collect_garbage(keep).await?;
+        Ok(Outcome::GarbageCollected)
+    }
+}

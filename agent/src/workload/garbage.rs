@@ -1,0 +1,99 @@
+//! Deleting what no revision needs any more. Run only while nothing is being prepared.
+
+use super::prepared::{KIND, Prepared};
+use super::{Workloads, blocking};
+use crate::engine::ImageId;
+use state_machine::failure::{Code, Failure};
+use state_machine::ids::Digest;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+impl Workloads {
+    /// Keeps what `revisions` need; of the rest, deletes documents, archives, extracted archives and the images
+    /// this agent once pinned.
+    ///
+    /// # Errors
+    /// Something could not be deleted. Nothing that is needed was.
+    pub async fn collect_garbage(&self, revisions: BTreeSet<Digest>) -> Result<(), Failure> {
+        let (artifacts, apps_dir) = (Arc::clone(&self.artifacts), self.apps_dir.clone());
+        let sorted = blocking(move || {
+            let sorted = sort_records(&artifacts, &revisions)?;
+            let archives = sorted.kept.iter().flat_map(|record| record.components.values());
+            let mut needed = revisions;
+            needed.extend(archives.map(|component| component.archive.clone()));
+            artifacts.gc(&needed).map_err(|error| error.to_failure())?;
+            sweep_apps(&apps_dir, &needed)?;
+            Ok(sorted)
+        })
+        .await?;
+        let (candidates, keep) = (images(&sorted.dropped), images(&sorted.kept));
+        if !candidates.is_subset(&keep) {
+            let pruned = self.engine.prune_images(&candidates, &keep).await;
+            pruned.map_err(|error| error.to_failure())?;
+        }
+        // Last: while a record exists, its images are not forgotten.
+        let artifacts = Arc::clone(&self.artifacts);
+        blocking(move || {
+            for name in sorted.dropped_names {
+                artifacts.remove_record(KIND, &name).map_err(|error| error.to_failure())?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Records of needed revisions, and those of others.
+#[derive(Default)]
+struct Sorted {
+    kept: Vec<Prepared>,
+    dropped: Vec<Prepared>,
+    dropped_names: Vec<String>,
+}
+
+fn sort_records(
+    artifacts: &crate::artifacts::Artifacts,
+    revisions: &BTreeSet<Digest>,
+) -> Result<Sorted, Failure> {
+    let mut sorted = Sorted::default();
+    for name in artifacts.record_names(KIND).map_err(|error| error.to_failure())? {
+        let record: Option<Prepared> = match artifacts.read_record(KIND, &name) {
+            Ok(record) => record,
+            // A damaged record is as good as none: preparing the revision again writes it anew.
+            Err(error) if error.is_lost() => None,
+            Err(error) => return Err(error.to_failure()),
+        };
+        if revisions.contains(&Digest::new(&name)) {
+            sorted.kept.extend(record);
+        } else {
+            sorted.dropped.extend(record);
+            sorted.dropped_names.push(name);
+        }
+    }
+    Ok(sorted)
+}
+
+fn images(records: &[Prepared]) -> BTreeSet<ImageId> {
+    let components = records.iter().flat_map(|record| record.components.values());
+    components.flat_map(|c| c.images.values()).map(|pin| ImageId::new(&pin.id)).collect()
+}
+
+fn sweep_apps(apps_dir: &Path, needed: &BTreeSet<Digest>) -> Result<(), Failure> {
+    let needed: BTreeSet<String> = needed.iter().map(|d| d.as_str().replace(':', "-")).collect();
+    let fault = |error: std::io::Error| {
+        Failure::new(Code::Internal, format!("{}: {error}", apps_dir.display()))
+    };
+    let entries = match std::fs::read_dir(apps_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(fault(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(fault)?;
+        if !needed.contains(&*entry.file_name().to_string_lossy()) {
+            std::fs::remove_dir_all(entry.path()).map_err(fault)?;
+        }
+    }
+    Ok(())
+}

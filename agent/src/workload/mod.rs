@@ -1,0 +1,111 @@
+//! Carrying out a workload's orders: a deployment's document, its archives and images, and the engine.
+//!
+//! | file | what it owns |
+//! |---|---|
+//! | `plan` | reading a stored deployment document and judging whether it may run here |
+//! | `prepared` | the record of what a revision was resolved to: archives and images, pinned |
+//! | `prepare` | obtaining everything a revision needs, before anything running is touched |
+//! | `run` | applying, comparing, pruning, removing |
+//! | `garbage` | deleting what no revision needs any more |
+
+mod garbage;
+mod plan;
+mod prepare;
+mod prepared;
+mod run;
+
+pub use plan::describe;
+
+use crate::artifacts::Artifacts;
+use crate::compose::model::HostPolicy;
+use crate::config::Settings;
+use crate::engine::{Engine, VolumePolicy};
+use crate::margo::DeviceId;
+use crate::oci::Registries;
+use serde_json::Value;
+use state_machine::failure::{Code, Failure};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Everything workload orders need. Shared by all of them.
+#[derive(Debug)]
+pub struct Workloads {
+    pub(crate) artifacts: Arc<Artifacts>,
+    pub(crate) engine: Engine,
+    pub(crate) registries: Registries,
+    pub(crate) device: DeviceId,
+    /// The capabilities document as reported, for eligibility rules.
+    pub(crate) capabilities: Value,
+    pub(crate) host_policy: HostPolicy,
+    pub(crate) volumes_on_removal: VolumePolicy,
+    /// Variables of the telemetry collector, for every container (R231).
+    pub(crate) telemetry_env: BTreeMap<String, String>,
+    pub(crate) component_timeout_default_ms: u64,
+    pub(crate) archive_limits: crate::archive::ArchiveLimits,
+    pub(crate) archive_size_bytes_max: u64,
+    /// Where archives are extracted, one directory for each, named by digest.
+    pub(crate) apps_dir: PathBuf,
+}
+
+impl Workloads {
+    /// Reads what it needs from the settings.
+    pub fn new(
+        settings: &Settings,
+        artifacts: Arc<Artifacts>,
+        engine: Engine,
+        device: DeviceId,
+        capabilities: Value,
+    ) -> Self {
+        let limits = &settings.limits;
+        Self {
+            artifacts,
+            engine,
+            registries: Registries::from_settings(&settings.registries),
+            device,
+            capabilities,
+            host_policy: settings.engine.host_policy.clone(),
+            volumes_on_removal: match settings.behaviour.volumes_on_removal {
+                crate::config::VolumesOnRemoval::Keep => VolumePolicy::Keep,
+                crate::config::VolumesOnRemoval::Delete => VolumePolicy::Delete,
+            },
+            telemetry_env: telemetry_env(settings),
+            component_timeout_default_ms: settings
+                .retry
+                .component_timeout_default_secs
+                .saturating_mul(1_000),
+            archive_limits: crate::archive::ArchiveLimits {
+                entries_max: usize::try_from(limits.archive_entries_max).unwrap_or(usize::MAX),
+                total_size_bytes_max: limits.archive_unpacked_size_bytes_max,
+                ..crate::archive::ArchiveLimits::default()
+            },
+            archive_size_bytes_max: limits.archive_size_bytes_max,
+            apps_dir: settings.paths.state_dir.join("apps"),
+        }
+    }
+}
+
+/// The variables the specification wants in every container (R231).
+fn telemetry_env(settings: &Settings) -> BTreeMap<String, String> {
+    let otel = &settings.device.otel;
+    let certificate = otel.certificate.as_ref().map(|path| path.display().to_string());
+    [
+        ("HTTP_OTEL_EXPORTER_OTLP_ENDPOINT", otel.http_endpoint.clone()),
+        ("GRPC_OTEL_EXPORTER_OTLP_ENDPOINT", otel.grpc_endpoint.clone()),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", certificate),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", otel.protocol.map(|protocol| protocol.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .collect()
+}
+
+/// Runs something that blocks on the disk away from the event loop.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Failure::new(Code::Internal, format!("a disk task ended: {error}"))),
+    }
+}
