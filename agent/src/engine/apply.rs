@@ -6,7 +6,7 @@
 
 use super::container_config::{Spec, spec};
 use super::docker::Engine;
-use super::error::EngineError;
+use super::error::{EngineError, message};
 use super::host_paths;
 use super::job::{Job, Ready, by_service};
 use super::naming::{Names, compose_labels};
@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// Services of one component; more is a mistake, and each costs a container.
 const SERVICES_MAX: usize = 256;
+/// Calls in flight that can leave a twin network are few.
+const TWIN_ATTEMPTS_MAX: u32 = 3;
 
 impl Engine {
     /// Makes a component run as it should: what is right is adopted untouched, what is stopped is started,
@@ -36,7 +38,7 @@ impl Engine {
         let specs = specs(unit).await?;
         let mut job = Job::new(self, docker, unit, specs);
         let limit = Duration::from_millis(wait.timeout_ms);
-        match tokio::time::timeout(limit, run(&mut job, wait.wait)).await {
+        match tokio::time::timeout(limit, run_with_retries(&mut job, wait.wait)).await {
             Ok(applied) => applied,
             Err(_) => {
                 let (service, state) = job.slowest();
@@ -70,6 +72,20 @@ pub(crate) async fn specs(unit: &Unit) -> Result<BTreeMap<String, Spec>, EngineE
     let names = Names::new(&unit.deployment, &unit.component);
     let services = unit.project.services.keys();
     services.map(|name| Ok((name.clone(), spec(unit, &names, name, &paths)?))).collect()
+}
+
+/// Starts over when a network turns out to have a twin: engines before 25 check a network's name before they
+/// make it, so a request of an earlier, cut call may finish beside ours. The next survey removes the twin.
+async fn run_with_retries(job: &mut Job<'_>, wait: bool) -> Result<Applied, EngineError> {
+    let mut attempts_left = TWIN_ATTEMPTS_MAX;
+    loop {
+        attempts_left = attempts_left.saturating_sub(1);
+        match run(job, wait).await {
+            Err(EngineError::Start { source, .. })
+                if attempts_left > 0 && message(&source).contains("is ambiguous") => {}
+            result => return result,
+        }
+    }
 }
 
 async fn run(job: &mut Job<'_>, wait: bool) -> Result<Applied, EngineError> {

@@ -12,6 +12,7 @@ async fn all_three_conditions_hold_back_dependents() {
     let Some(bench) = Bench::new().await else { return };
     let mut slow = script(&format!("sleep 1; touch /tmp/ok; {FOREVER}"));
     slow.healthcheck = Some(healthy_while("/tmp/ok"));
+    slow.healthcheck.as_mut().unwrap().retries = Some(50);
     let mut last = forever();
     last.depends_on.insert("slow".to_owned(), after(Condition::Healthy));
     last.depends_on.insert("job".to_owned(), after(Condition::CompletedSuccessfully));
