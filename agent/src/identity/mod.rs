@@ -17,6 +17,7 @@ mod trust_bundle;
 mod verifier;
 
 pub use bundle_error::TrustBundleError;
+pub(crate) use bundle_error::chain as error_chain;
 pub use leaf::{KeyRule, LeafRule};
 pub use spiffe_id::{SpiffeId, SpiffeIdError};
 pub use svid::{Svid, SvidError};
