@@ -1,0 +1,511 @@
+//! The lab as a whole: three servers in this process, one place to script them and to look at what devices did.
+
+mod config;
+mod wait;
+
+pub use config::LabConfig;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::broadcast;
+
+use crate::deployments::DeploymentSpec;
+use crate::events::{Event, Journal, RequestRecord};
+use crate::fault::{ActiveFault, Fault, FaultBoard, FaultError, FaultId, Service};
+use crate::ids::{ClientId, DeploymentId, random_uuid};
+use crate::mis::{BUNDLE_PATH, DISCOVERY_PATH, MisSite};
+use crate::net::server::{ListenError, Server, Site};
+use crate::net::wire::ConnectionBytes;
+use crate::pki::{Endpoints, Pki, PkiError, ProvisionError, SvidOptions, verify};
+use crate::registry::{Registry, RegistryError, RegistrySite};
+use crate::report::{State, StatusReport};
+use crate::store::{self, StoreError};
+use crate::wfm::{ClientView, Clients, WfmError, WfmSite};
+use config::Ports;
+
+/// What can go wrong with the lab itself.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// A server could not listen.
+    #[error("cannot start the {service}")]
+    Listen {
+        /// Which.
+        service: Service,
+        /// The reason.
+        #[source]
+        source: ListenError,
+    },
+    /// The directory for temporary state could not be made.
+    #[error("cannot make a temporary directory")]
+    TempDir(#[source] std::io::Error),
+    /// The lab's own files failed.
+    #[error("cannot use the lab's directory")]
+    Store(#[from] StoreError),
+    /// The trust domain could not be set up.
+    #[error("cannot set up the trust domain")]
+    Pki(#[from] PkiError),
+    /// A provisioning directory could not be written.
+    #[error("cannot provision a device")]
+    Provision(#[from] ProvisionError),
+    /// The desired state could not be changed.
+    #[error("cannot change the desired state")]
+    Wfm(#[from] WfmError),
+    /// The registry's content could not be changed.
+    #[error("cannot change the registry")]
+    Registry(#[from] RegistryError),
+    /// The fault could not be set.
+    #[error("cannot set the fault")]
+    Fault(#[from] FaultError),
+    /// Nobody said for which device, and the client has not reported exactly one.
+    #[error("no device: client {client} has reported {reported} devices and the lab has no default; name one")]
+    NoDevice {
+        /// The client.
+        client: ClientId,
+        /// Devices it has reported.
+        reported: usize,
+    },
+    /// What was waited for did not happen.
+    #[error("{what} did not happen within {timeout_ms} ms; seen: {seen}")]
+    Timeout {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        timeout_ms: u128,
+        /// What happened instead.
+        seen: String,
+    },
+}
+
+/// A running lab. Dropping it stops the servers.
+pub struct Lab {
+    config: LabConfig,
+    endpoints: Endpoints,
+    pki: Arc<Pki>,
+    faults: Arc<FaultBoard>,
+    journal: Arc<Journal>,
+    wfm: Server<WfmSite>,
+    mis: Server<MisSite>,
+    registry_server: Server<RegistrySite>,
+    registry: Registry,
+    dir: PathBuf,
+    /// Removed with the lab when no directory was given.
+    _temporary: Option<TempDir>,
+}
+
+impl std::fmt::Debug for Lab {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lab").field("dir", &self.dir).field("endpoints", &self.endpoints).finish()
+    }
+}
+
+impl Lab {
+    /// Starts the three servers on the current tokio runtime. With a directory in the configuration, what an earlier run
+    /// left there is continued: authorities, version sequences, reports, images, ports.
+    ///
+    /// # Errors
+    /// When a port is taken or the directory is unusable or damaged.
+    pub async fn start(config: LabConfig) -> Result<Self, LabError> {
+        let (dir, temporary) = match &config.dir {
+            Some(dir) => (dir.clone(), None),
+            None => {
+                let temporary = tempfile::tempdir().map_err(LabError::TempDir)?;
+                (temporary.path().to_owned(), Some(temporary))
+            }
+        };
+        store::make_dir(&dir)?;
+        let pki_path = dir.join("pki.json");
+        let pki = Arc::new(Pki::open(pki_path, &config.trust_domain, &config.wfm_id)?);
+        let faults = Arc::new(FaultBoard::default());
+        let journal = Arc::new(Journal::default());
+        let ports = Ports::wanted(&config, &dir)?;
+
+        let listen = |service, source| LabError::Listen { service, source };
+        let bind = |port| (config.listen, port).into();
+        let (wfm_listener, wfm_address) = Server::<WfmSite>::bind(bind(ports.wfm))
+            .await
+            .map_err(|error| listen(Service::Wfm, error))?;
+        let (mis_listener, mis_address) = Server::<MisSite>::bind(bind(ports.mis))
+            .await
+            .map_err(|error| listen(Service::Mis, error))?;
+        let (registry_listener, registry_address) =
+            Server::<RegistrySite>::bind(bind(ports.registry))
+                .await
+                .map_err(|error| listen(Service::Registry, error))?;
+        Ports {
+            wfm: wfm_address.port(),
+            mis: mis_address.port(),
+            registry: registry_address.port(),
+        }
+        .keep(&dir)?;
+
+        let host = config.public_host();
+        let mis_origin = format!("https://{host}:{}", mis_address.port());
+        let base_path = config.wfm_base_path.trim_end_matches('/').to_owned();
+        let endpoints = Endpoints {
+            wfm_url: format!("https://{host}:{}{base_path}", wfm_address.port()),
+            trust_bundle_uri: format!("{mis_origin}{BUNDLE_PATH}"),
+            discovery_url: format!("{mis_origin}{DISCOVERY_PATH}"),
+            registry: format!("{host}:{}", registry_address.port()),
+        };
+        let web = pki.mint_web(&config.public_name(), config.listen)?;
+
+        let clients = Clients::open(&dir.join("wfm"), Arc::clone(&journal))?;
+        clients.set_accepted(&config.client_id, true)?;
+        let shared = || (Arc::clone(&faults), Arc::clone(&journal));
+        let (board, diary) = shared();
+        let wfm = WfmSite::new(clients, Arc::clone(&pki), board, diary, base_path);
+        let (board, diary) = shared();
+        let mis_tls = verify::web_tls("mis", &web)?;
+        let mis = MisSite::new(Arc::clone(&pki), mis_tls, mis_origin, board, diary);
+        let (board, diary) = shared();
+        let auth = config.registry_auth.clone();
+        let index = Arc::new(crate::registry::open_index(&dir.join("registry"), auth)?);
+        let registry = Registry::new(Arc::clone(&index), endpoints.registry.clone());
+        let (scheme, tls) = match config.registry_tls {
+            true => ("https", Some(verify::web_tls("registry", &web)?)),
+            false => ("http", None),
+        };
+        let origin = format!("{scheme}://{}", endpoints.registry);
+        let site = RegistrySite::new(index, tls, origin, board, diary);
+
+        Ok(Self {
+            wfm: Server::serve(Arc::new(wfm), wfm_listener, wfm_address),
+            mis: Server::serve(Arc::new(mis), mis_listener, mis_address),
+            registry_server: Server::serve(Arc::new(site), registry_listener, registry_address),
+            config,
+            endpoints,
+            pki,
+            faults,
+            journal,
+            registry,
+            dir,
+            _temporary: temporary,
+        })
+    }
+
+    /// The configuration it was started with.
+    pub fn config(&self) -> &LabConfig {
+        &self.config
+    }
+
+    /// Where a device finds the servers.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// Where the lab keeps its state.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The trust domain.
+    pub fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
+    /// The registry's content.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Writes a provisioning directory for the configured client.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn provision(&self, dir: &Path) -> Result<(), LabError> {
+        self.provision_client(dir, &self.config.client_id, SvidOptions::default())
+    }
+
+    /// Writes a provisioning directory for any client, good or bad, and accepts it by policy.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn provision_client(
+        &self,
+        dir: &Path,
+        client: &ClientId,
+        options: SvidOptions,
+    ) -> Result<(), LabError> {
+        self.wfm.site().clients.set_accepted(client, true)?;
+        Ok(self.pki.provision(dir, client, options, &self.endpoints)?)
+    }
+
+    /// Accepts or refuses a client per request (R085): a refused one gets 403 on everything.
+    ///
+    /// # Errors
+    /// When the change cannot be kept.
+    pub fn set_client_accepted(&self, client: &ClientId, accepted: bool) -> Result<(), LabError> {
+        Ok(self.wfm.site().clients.set_accepted(client, accepted)?)
+    }
+
+    /// Takes one step of an anchor rotation; the WFM then shows a certificate of the issuing authority on new connections.
+    ///
+    /// # Errors
+    /// When the step does not fit.
+    pub fn rotate_anchor(&self, step: crate::pki::RotationStep) -> Result<(), LabError> {
+        self.pki.rotate(step)?;
+        self.wfm.site().renew_svid();
+        Ok(())
+    }
+
+    /// Adds a deployment for the configured client, or replaces the one with the same id; publishes a new manifest.
+    ///
+    /// # Errors
+    /// When no device is known, or the state cannot be kept.
+    pub fn deploy(&self, spec: DeploymentSpec) -> Result<DeploymentId, LabError> {
+        self.deploy_for(&self.config.client_id, spec)
+    }
+
+    /// The same for another client.
+    ///
+    /// # Errors
+    /// As for [`Lab::deploy`].
+    pub fn deploy_for(
+        &self,
+        client: &ClientId,
+        spec: DeploymentSpec,
+    ) -> Result<DeploymentId, LabError> {
+        let id = spec.id.clone().unwrap_or_else(|| DeploymentId::new(random_uuid()));
+        let device = match &spec.device_id {
+            Some(device) => device.clone(),
+            None => self.default_device(client)?,
+        };
+        let yaml = spec.yaml(&id, &device);
+        self.wfm.site().clients.put(client, &id, yaml.as_bytes(), Some(spec))?;
+        Ok(id)
+    }
+
+    /// Deploys a document exactly as given, for documents that must be refused.
+    ///
+    /// # Errors
+    /// When the state cannot be kept.
+    pub fn deploy_yaml(&self, id: &DeploymentId, yaml: &str) -> Result<(), LabError> {
+        let client = &self.config.client_id;
+        self.wfm.site().clients.put(client, id, yaml.as_bytes(), None)?;
+        Ok(())
+    }
+
+    /// Changes a deployment: same id, new content (R140).
+    ///
+    /// # Errors
+    /// When the state cannot be kept, or the deployment is not there.
+    pub fn update(&self, id: &DeploymentId, spec: DeploymentSpec) -> Result<(), LabError> {
+        self.update_for(&self.config.client_id, id, spec)
+    }
+
+    /// The same for another client.
+    ///
+    /// # Errors
+    /// As for [`Lab::update`].
+    pub fn update_for(
+        &self,
+        client: &ClientId,
+        id: &DeploymentId,
+        spec: DeploymentSpec,
+    ) -> Result<(), LabError> {
+        if !self.is_desired(client, id) {
+            let (client, deployment) = (client.clone(), id.clone());
+            return Err(WfmError::UnknownDeployment { client, deployment }.into());
+        }
+        self.deploy_for(client, spec.id(id.clone())).map(drop)
+    }
+
+    /// The description a deployment of the configured client was last made from.
+    pub fn spec(&self, id: &DeploymentId) -> Option<DeploymentSpec> {
+        self.spec_for(&self.config.client_id, id)
+    }
+
+    /// The same for another client.
+    pub fn spec_for(&self, client: &ClientId, id: &DeploymentId) -> Option<DeploymentSpec> {
+        self.wfm.site().clients.spec(client, id)
+    }
+
+    /// Takes a deployment of the configured client out of the desired state.
+    ///
+    /// # Errors
+    /// When it is not there, or the state cannot be kept.
+    pub fn remove(&self, id: &DeploymentId) -> Result<(), LabError> {
+        self.remove_for(&self.config.client_id, id)
+    }
+
+    /// The same for another client.
+    ///
+    /// # Errors
+    /// As for [`Lab::remove`].
+    pub fn remove_for(&self, client: &ClientId, id: &DeploymentId) -> Result<(), LabError> {
+        self.wfm.site().clients.remove(client, id)?;
+        Ok(())
+    }
+
+    /// The configured client's current manifest version.
+    pub fn version(&self) -> u64 {
+        self.client().map_or(0, |view| view.version)
+    }
+
+    /// What is known of the configured client.
+    pub fn client(&self) -> Option<ClientView> {
+        self.clients().into_iter().find(|view| view.client == self.config.client_id)
+    }
+
+    /// What is known of every client.
+    pub fn clients(&self) -> Vec<ClientView> {
+        self.wfm.site().clients.views()
+    }
+
+    /// The configured client's status reports, in the order of arrival.
+    pub fn reports(&self) -> Vec<StatusReport> {
+        self.reports_for(&self.config.client_id)
+    }
+
+    /// Those of another client.
+    pub fn reports_for(&self, client: &ClientId) -> Vec<StatusReport> {
+        self.wfm.site().clients.reports(client)
+    }
+
+    /// The configured client's reports about one deployment, in the order of arrival.
+    pub fn reports_of(&self, id: &DeploymentId) -> Vec<StatusReport> {
+        let mut reports = self.reports();
+        reports.retain(|report| report.deployment == *id);
+        reports
+    }
+
+    /// Requests to all three servers, in the order in which they were answered.
+    pub fn requests(&self) -> Vec<RequestRecord> {
+        self.journal.requests()
+    }
+
+    /// Bytes on each connection to a server, oldest first.
+    pub fn wire(&self, service: Service) -> Vec<ConnectionBytes> {
+        match service {
+            Service::Wfm => self.wfm.site().wire().snapshot(),
+            Service::Mis => self.mis.site().wire().snapshot(),
+            Service::Registry => self.registry_server.site().wire().snapshot(),
+        }
+    }
+
+    /// What happens from now on, as it happens.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.journal.events()
+    }
+
+    /// Sets a fault.
+    ///
+    /// # Errors
+    /// When it could never hit anything.
+    pub fn fault(&self, fault: Fault) -> Result<FaultId, LabError> {
+        Ok(self.faults.set(fault)?)
+    }
+
+    /// The faults that are set.
+    pub fn faults(&self) -> Vec<ActiveFault> {
+        self.faults.list()
+    }
+
+    /// Clears one fault; false when it has ended already.
+    pub fn clear_fault(&self, id: FaultId) -> bool {
+        self.faults.clear(Some(id)) > 0
+    }
+
+    /// Clears all faults and lets go of what hangs.
+    pub fn clear_faults(&self) {
+        self.faults.clear(None);
+    }
+
+    /// Stops a server: its port is closed and its connections are cut.
+    pub async fn stop(&self, service: Service) {
+        match service {
+            Service::Wfm => self.wfm.stop().await,
+            Service::Mis => self.mis.stop().await,
+            Service::Registry => self.registry_server.stop().await,
+        }
+        self.journal.ring();
+    }
+
+    /// Starts a server again on its port.
+    ///
+    /// # Errors
+    /// When the port has been taken meanwhile.
+    pub async fn resume(&self, service: Service) -> Result<(), LabError> {
+        let resumed = match service {
+            Service::Wfm => self.wfm.resume().await,
+            Service::Mis => self.mis.resume().await,
+            Service::Registry => self.registry_server.resume().await,
+        };
+        self.journal.ring();
+        resumed.map_err(|source| LabError::Listen { service, source })
+    }
+
+    /// Whether a server is listening.
+    pub fn is_up(&self, service: Service) -> bool {
+        match service {
+            Service::Wfm => self.wfm.is_up(),
+            Service::Mis => self.mis.is_up(),
+            Service::Registry => self.registry_server.is_up(),
+        }
+    }
+
+    /// Stops the fleet manager.
+    pub async fn stop_wfm(&self) {
+        self.stop(Service::Wfm).await;
+    }
+
+    /// Starts the fleet manager again.
+    ///
+    /// # Errors
+    /// As for [`Lab::resume`].
+    pub async fn start_wfm(&self) -> Result<(), LabError> {
+        self.resume(Service::Wfm).await
+    }
+
+    /// Stops the registry.
+    pub async fn stop_registry(&self) {
+        self.stop(Service::Registry).await;
+    }
+
+    /// Starts the registry again.
+    ///
+    /// # Errors
+    /// As for [`Lab::resume`].
+    pub async fn start_registry(&self) -> Result<(), LabError> {
+        self.resume(Service::Registry).await
+    }
+
+    fn is_desired(&self, client: &ClientId, id: &DeploymentId) -> bool {
+        let views = self.clients();
+        let view = views.iter().find(|view| view.client == *client);
+        view.is_some_and(|view| view.deployments.iter().any(|d| d.id == *id && d.is_desired))
+    }
+
+    /// The only top-level device the client has reported, else the configured one.
+    fn default_device(&self, client: &ClientId) -> Result<String, LabError> {
+        let views = self.clients();
+        let view = views.into_iter().find(|view| view.client == *client);
+        let devices = view.map(|view| view.devices).unwrap_or_default();
+        let mut tops: Vec<String> = devices.into_keys().filter(|d| !d.contains('/')).collect();
+        let configured = self.config.device_id.clone();
+        if tops.len() == 1
+            && let Some(only) = tops.pop()
+        {
+            return Ok(only);
+        }
+        let reported = tops.len();
+        configured.ok_or_else(|| LabError::NoDevice { client: client.clone(), reported })
+    }
+
+    /// Waits until a deployment of the configured client is reported in a state, by a report that adopts the
+    /// deployment's present content (or its removal).
+    ///
+    /// # Errors
+    /// When it does not happen in time; the error lists the reports there were.
+    pub async fn wait_status(
+        &self,
+        deployment: &DeploymentId,
+        state: State,
+        timeout: Duration,
+    ) -> Result<StatusReport, LabError> {
+        self.wait_status_for(&self.config.client_id, deployment, state, timeout).await
+    }
+}

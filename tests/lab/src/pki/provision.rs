@@ -1,0 +1,67 @@
+//! The provisioning directory an operator would carry to a device: SVID, key, trust bundle, initial trust, and where the
+//! servers are.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Pki, PkiError, SvidOptions};
+use crate::ids::ClientId;
+use crate::store::{self, StoreError};
+
+/// Where a device finds the lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// Base URL of the WFM; `/api/v1/...` is appended.
+    pub wfm_url: String,
+    /// The trust bundle's URL.
+    pub trust_bundle_uri: String,
+    /// The discovery document's URL.
+    pub discovery_url: String,
+    /// The registry as `host:port`.
+    pub registry: String,
+}
+
+/// Why a provisioning directory could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    /// The SVID or bundle could not be made.
+    #[error("cannot make the identity for {path}", path = path.display())]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: PkiError,
+    },
+    /// A file could not be written.
+    #[error("cannot write the provisioning directory")]
+    Write(#[from] StoreError),
+}
+
+impl Pki {
+    /// Writes `svid.pem`, `svid.key` (0600), `bundle.json`, `bootstrap-anchors.pem` and `endpoints.json` (informative).
+    /// A directory that exists is overwritten file by file, each at once, as an operator who renews would.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn provision(
+        &self,
+        dir: &Path,
+        client: &ClientId,
+        options: SvidOptions,
+        endpoints: &Endpoints,
+    ) -> Result<(), ProvisionError> {
+        let failed = |source| ProvisionError::Make { path: dir.to_owned(), source };
+        let svid = self.mint_client(client, options).map_err(failed)?;
+        let bundle = self.bundle().map_err(failed)?;
+        store::make_dir(dir)?;
+        store::write_bytes(&dir.join("svid.key"), svid.key_pem.as_bytes(), 0o600)?;
+        store::write_bytes(&dir.join("svid.pem"), svid.chain_pem.as_bytes(), 0o644)?;
+        store::write_json(&dir.join("bundle.json"), &bundle, 0o644)?;
+        let web_anchor = self.web_anchor_pem();
+        store::write_bytes(&dir.join("bootstrap-anchors.pem"), web_anchor.as_bytes(), 0o644)?;
+        store::write_json(&dir.join("endpoints.json"), endpoints, 0o644)?;
+        Ok(())
+    }
+}
