@@ -13,7 +13,7 @@ use crate::{clock, logging};
 use futures_util::StreamExt;
 use state_machine::event::Event;
 use state_machine::ids::DeploymentId;
-use state_machine::report::DeploymentState;
+use state_machine::report::{DeploymentState, project};
 use state_machine::workload::{Live, Workload};
 use std::sync::Arc;
 
@@ -189,7 +189,9 @@ async fn send_logs(
     let options = LogOptions { follow: request.follow, tail: request.tail, since_secs: None };
     let streams = sources.into_iter().map(|source| {
         let stream = engine.logs(&source.id, &options);
-        Box::pin(stream.map(move |line| (source.component.to_string(), source.service.clone(), line)))
+        Box::pin(
+            stream.map(move |line| (source.component.to_string(), source.service.clone(), line)),
+        )
     });
     let mut merged = futures_util::stream::select_all(streams);
     while let Some((component, service, line)) = merged.next().await {
@@ -199,7 +201,9 @@ async fn send_logs(
                 service,
                 stream: if line.stderr { LogStream::Stderr } else { LogStream::Stdout },
                 time: String::new(),
-                text: String::from_utf8_lossy(&line.bytes).trim_end_matches(['\r', '\n']).to_owned(),
+                text: String::from_utf8_lossy(&line.bytes)
+                    .trim_end_matches(['\r', '\n'])
+                    .to_owned(),
             }),
             Err(error) => Err(ApiError::new(
                 ApiErrorKind::Unavailable,
@@ -251,7 +255,7 @@ fn summary(view: &View<'_>) -> WorkloadsSummary {
 
 /// The state as it is reported; a preloaded deployment is never reported, but has one all the same.
 fn state_of(workload: &Workload) -> DeploymentState {
-    state_machine::report::project_any(workload).state
+    project(workload).state
 }
 
 fn deployments(view: &View<'_>) -> Vec<DeploymentStatus> {
@@ -261,7 +265,7 @@ fn deployments(view: &View<'_>) -> Vec<DeploymentStatus> {
 
 fn deployment(id: &DeploymentId, workload: &Workload, view: &View<'_>) -> DeploymentStatus {
     let live = view.state.live.workloads.get(id).cloned().unwrap_or_default();
-    let report = state_machine::report::project_any(workload);
+    let report = project(workload);
     let held = workload.held.values().next().map(|held| held.revision.to_string());
     DeploymentStatus {
         id: id.to_string(),
@@ -307,9 +311,9 @@ fn add_container(deployments: &mut [DeploymentStatus], container: &OwnedContaine
         service: container.service.clone(),
         image: container.image_reference.clone(),
         state: container.state.clone(),
-        health: container.is_healthy.map(|healthy| {
-            if healthy { "healthy" } else { "unhealthy" }.to_owned()
-        }),
+        health: container
+            .is_healthy
+            .map(|healthy| if healthy { "healthy" } else { "unhealthy" }.to_owned()),
         exit_code: container.exit_code,
         restarts: 0,
     });

@@ -4,7 +4,6 @@
 //! with the state that made it so (I1), and leaves the queue when the WFM took it (I8).
 
 use crate::backoff::delay_ms;
-use crate::desired::Deployment;
 use crate::effect::Effect;
 use crate::failure::{Code, Failure, FailureClass};
 use crate::ids::{ComponentName, DeploymentId, EffectId, ManifestVersion};
@@ -113,9 +112,7 @@ impl Report {
 
 /// What a workload's record means to the WFM. `None`: nothing to say, it came with the image.
 pub fn status_of(workload: &Workload) -> Option<Report> {
-    let deployment = &workload.desired;
-    let version = workload.dropped_by.or(workload.adopted).unwrap_or(deployment.version);
-    (version.0 > 0).then(|| project(workload, deployment, version))
+    Some(project(workload)).filter(|report| report.version.0 > 0)
 }
 
 /// The last word on a deployment: it is gone.
@@ -136,7 +133,10 @@ pub(crate) fn removed(workload: &Workload) -> Option<Report> {
     })
 }
 
-fn project(workload: &Workload, deployment: &Deployment, version: ManifestVersion) -> Report {
+/// What a workload's record means to anybody, reported or not.
+pub fn project(workload: &Workload) -> Report {
+    let deployment = &workload.desired;
+    let version = workload.dropped_by.or(workload.adopted).unwrap_or(deployment.version);
     let failure = workload.failure.as_ref();
     let components: Vec<ComponentReport> = deployment
         .components

@@ -5,6 +5,7 @@ use crate::log_message;
 use crate::logging::catalog;
 use state_machine::failure::Code;
 use state_machine::transition::{MachineName, Transition, Why};
+use tracing::Level;
 
 /// Whether anybody needs to know. Polls that found nothing are the steady state (I10).
 const fn is_routine(why: Why) -> bool {
@@ -18,20 +19,39 @@ pub(super) fn log(transition: &Transition) {
     let component = component.as_ref().map(tracing::field::display);
     let code = failure.as_ref().map(|failure| failure.code.as_str());
     if is_routine(*why) {
-        tracing::debug!(machine = machine.as_str(), subject, prev, next, why = why.as_str(), "step");
+        tracing::debug!(
+            machine = machine.as_str(),
+            subject,
+            prev,
+            next,
+            why = why.as_str(),
+            "step"
+        );
         return;
     }
-    log_message!(
-        message_of(transition),
-        machine = machine.as_str(),
-        deployment = subject,
-        component,
-        prev,
-        next,
-        why = why.as_str(),
-        code,
-        "{transition}"
-    );
+    let message = message_of(transition);
+    // A call site's level is part of it, so there is one for each.
+    macro_rules! log_at {
+        ($level:expr) => {
+            tracing::event!(
+                $level,
+                message_id = message.id,
+                machine = machine.as_str(),
+                deployment = subject,
+                component,
+                prev,
+                next,
+                why = why.as_str(),
+                code,
+                "{transition}"
+            )
+        };
+    }
+    match message.level {
+        Level::ERROR => log_at!(Level::ERROR),
+        Level::WARN => log_at!(Level::WARN),
+        _ => log_at!(Level::INFO),
+    }
 }
 
 /// The catalog's message for a transition.

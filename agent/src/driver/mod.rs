@@ -68,8 +68,10 @@ pub struct Inputs {
     pub queries: mpsc::Receiver<Query>,
 }
 
+/// Milliseconds since 1970, if the clock is to be trusted.
+pub type WallClock = Box<dyn Fn() -> Option<u64> + Send>;
+
 /// What the driver is made of.
-#[derive(Debug)]
 pub struct Parts<P, X, A> {
     /// Stable storage.
     pub persist: P,
@@ -80,7 +82,7 @@ pub struct Parts<P, X, A> {
     /// Remembers what happened lately.
     pub history: EventLog,
     /// Tells the wall time, if it is to be trusted.
-    pub wall_unix_ms: fn() -> Option<u64>,
+    pub wall_unix_ms: WallClock,
 }
 
 /// Waits between attempts to persist, in milliseconds: storage that is full or gone may come back.
@@ -90,7 +92,7 @@ const PERSIST_RETRY_MS: u64 = 2_000;
 pub struct Driver<P, X, A> {
     state: State,
     policy: Policy,
-    wall_unix_ms: fn() -> Option<u64>,
+    wall_unix_ms: WallClock,
     persist: Option<P>,
     executor: Arc<X>,
     answer: A,
@@ -99,6 +101,12 @@ pub struct Driver<P, X, A> {
     wake_at_ms: Option<u64>,
     storage_failure: Option<String>,
     progress: Box<dyn FnMut(&State) + Send>,
+}
+
+impl<P, X, A> std::fmt::Debug for Parts<P, X, A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
 }
 
 impl<P, X, A> std::fmt::Debug for Driver<P, X, A> {
@@ -132,22 +140,22 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
         self
     }
 
-    /// Runs until both inputs are closed or `stop` resolves. Effects under way are aborted at the end: the machine
-    /// orders them again at the next start.
-    pub async fn run(
+    /// Runs until `stop` resolves, and returns what it resolved to. Effects under way are aborted at the end: the
+    /// machine orders them again at the next start. `wait_max`: the longest time between two calls of `progress`.
+    pub async fn run<T>(
         mut self,
         first: Event,
         mut inputs: Inputs,
-        stop: impl Future<Output = ()>,
-        watchdog_interval: Option<Duration>,
-    ) -> State {
+        stop: impl Future<Output = T>,
+        wait_max: Option<Duration>,
+    ) -> T {
         let mut stop = std::pin::pin!(stop);
         self.round(first, &mut inputs.queries).await;
-        loop {
-            let sleep = self.sleep_time(watchdog_interval);
+        let end = loop {
+            let sleep = self.sleep_time(wait_max);
             // Every arm is cancel-safe: channels and the task set keep what was not taken.
             let event = tokio::select! {
-                () = &mut stop => break,
+                end = &mut stop => break end,
                 (id, outcome) = self.tasks.next() => Event::EffectFinished { id, outcome },
                 Some(event) = inputs.events.recv() => event,
                 Some(query) = inputs.queries.recv() => match self.answer(query) {
@@ -162,12 +170,12 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
                 }
             };
             tokio::select! {
-                () = &mut stop => break,
+                end = &mut stop => break end,
                 () = self.round(event, &mut inputs.queries) => {}
             }
-        }
+        };
         self.tasks.abort_all().await;
-        self.state
+        end
     }
 
     /// One round: step, persist, log, abort, start.
@@ -264,11 +272,11 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
         self.wake_at_ms.is_some_and(|at| self.now().monotonic_ms >= at)
     }
 
-    fn sleep_time(&self, watchdog_interval: Option<Duration>) -> Duration {
+    fn sleep_time(&self, wait_max: Option<Duration>) -> Duration {
         let now = self.now().monotonic_ms;
         let wake = self.wake_at_ms.map(|at| Duration::from_millis(at.saturating_sub(now)));
         // With nothing due the loop may sleep for as long as it likes; an hour is as good as any.
         let wake = wake.unwrap_or(Duration::from_secs(3600));
-        watchdog_interval.map_or(wake, |interval| interval.min(wake))
+        wait_max.map_or(wake, |wait_max| wait_max.min(wake))
     }
 }

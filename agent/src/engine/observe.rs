@@ -58,6 +58,20 @@ pub enum MismatchKind {
     Surplus,
 }
 
+impl std::fmt::Display for MismatchKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing => f.write_str("has no container"),
+            Self::Stopped { exit_code } => write!(f, "does not run (last exit code {exit_code})"),
+            Self::Unhealthy => f.write_str("is unhealthy"),
+            Self::Edited { what } => write!(f, "was edited: {what}"),
+            Self::WrongImage => f.write_str("runs another image"),
+            Self::Paused => f.write_str("is paused"),
+            Self::Surplus => f.write_str("should have no (second) container"),
+        }
+    }
+}
+
 /// A container with our labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedContainer {

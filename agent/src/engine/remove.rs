@@ -4,7 +4,7 @@
 
 use super::docker::Engine;
 use super::error::{EngineError, message, status as http_status};
-use super::naming::{compose_labels, label_filter};
+use super::naming::{LABEL_COMPONENT, compose_labels, label_filter};
 use super::unit::VolumePolicy;
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
@@ -54,6 +54,29 @@ impl Engine {
         volumes: VolumePolicy,
     ) -> Result<(), EngineError> {
         self.remove_all(label_filter(Some(deployment), None), volumes).await
+    }
+
+    /// The components of a deployment that have anything on the engine, removed or not.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Api`.
+    pub async fn components(
+        &self,
+        deployment: &DeploymentId,
+    ) -> Result<BTreeSet<ComponentName>, EngineError> {
+        let docker = self.api().await?;
+        let filter = label_filter(Some(deployment), None);
+        let options = ListNetworksOptionsBuilder::default().filters(&filter).build();
+        let (containers, networks) =
+            tokio::try_join!(self.list_ours(&docker, filter.clone()), async {
+                self.seen("list networks", docker.list_networks(Some(options)).await)
+            },)?;
+        let labels = containers.into_iter().filter_map(|container| container.labels);
+        Ok(labels
+            .chain(networks.into_iter().filter_map(|network| network.labels))
+            .filter_map(|mut labels| labels.remove(LABEL_COMPONENT))
+            .map(ComponentName::new)
+            .collect())
     }
 
     async fn remove_all(&self, filter: Filter, volumes: VolumePolicy) -> Result<(), EngineError> {

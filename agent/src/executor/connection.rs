@@ -69,7 +69,7 @@ impl Shared {
     }
 
     fn client(&self, url: &str, svid: &Svid, bundle: &TrustBundle) -> Result<WfmClient, Failure> {
-        let invalid = |error: &dyn std::error::Error| {
+        let invalid = |error: &(dyn std::error::Error + 'static)| {
             Failure::new(Code::IdentityInvalid, ErrorChain(error).to_string())
         };
         let floor_unix_secs = lock(&self.clock).floor_unix_ms() / 1_000;

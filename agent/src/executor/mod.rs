@@ -13,7 +13,7 @@ mod engine_watch;
 mod policy;
 mod sync;
 
-pub use capabilities::capabilities;
+pub use capabilities::{DescribeError, capabilities};
 pub use connection::Connection;
 pub use policy::policy;
 pub use sync::preload;

@@ -5,9 +5,7 @@ use crate::artifacts::{Artifacts, digest};
 use crate::logging::ErrorChain;
 use crate::margo::status::Overall;
 use crate::margo::wire::{ComponentStatus, DeploymentStatusManifest, State};
-use crate::margo::{
-    ApplicationDeployment, FetchPreference, ManifestFetched, Poll, StateManifest,
-};
+use crate::margo::{ApplicationDeployment, FetchPreference, ManifestFetched, Poll, StateManifest};
 use crate::workload::{blocking, describe};
 use state_machine::desired::{Deployment, DesiredState};
 use state_machine::effect::{ManifestHead, Outcome};
@@ -115,7 +113,7 @@ pub fn preload(
     timeout_ms: u64,
 ) -> Result<Option<DesiredState>, Failure> {
     let dir = dir.join("deployments");
-    let fault = |what: &Path, error: &dyn std::error::Error| {
+    let fault = |what: &Path, error: &(dyn std::error::Error + 'static)| {
         let text = format!("{}: {}", what.display(), ErrorChain(error));
         Failure::new(Code::DeploymentInvalid, text)
     };

@@ -15,6 +15,7 @@ mod tests;
 mod tls;
 mod trust_bundle;
 mod verifier;
+mod watch;
 
 pub use bundle_error::TrustBundleError;
 pub(crate) use bundle_error::chain as error_chain;
@@ -24,3 +25,4 @@ pub use svid::{Svid, SvidError};
 pub use tls::{Clock, TlsError, client_config};
 pub use trust_bundle::TrustBundle;
 pub use verifier::VerifyError;
+pub use watch::watch;

@@ -145,6 +145,14 @@ impl StateManifest {
         Ok(Self { version: ManifestVersion(raw.manifest_version), bundle, deployments })
     }
 
+    /// A manifest that names one document: for fetching it again after it was lost on this device.
+    pub fn of_one(deployment: &DeploymentId, revision: &Digest) -> Self {
+        let path = format!("/api/v1/deployments/{deployment}/{revision}");
+        let artifact = ArtifactRef { digest: revision.clone(), url: path.clone(), path };
+        let deployments = vec![DeploymentRef { id: deployment.clone(), artifact }];
+        Self { version: ManifestVersion(0), bundle: None, deployments }
+    }
+
     /// The digests of all deployment documents.
     pub fn digests(&self) -> BTreeSet<Digest> {
         self.deployments.iter().map(|deployment| deployment.artifact.digest.clone()).collect()

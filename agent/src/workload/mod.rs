@@ -15,6 +15,7 @@ mod prepared;
 mod run;
 
 pub use plan::describe;
+pub use run::Target;
 
 use crate::artifacts::Artifacts;
 use crate::compose::model::HostPolicy;

@@ -1,7 +1,7 @@
 //! Applying, comparing, pruning, removing: what touches the engine's containers.
 
-use super::prepared::PreparedComponent;
 use super::Workloads;
+use super::prepared::PreparedComponent;
 use crate::engine::{EngineError, ImageId, MismatchKind, Unit, WaitPolicy};
 use state_machine::failure::{Code, Failure};
 use state_machine::ids::{ComponentName, DeploymentId, Digest};

@@ -43,8 +43,7 @@ pub(in crate::wfm) fn status(
     let device = device(&mut findings, &object);
     let adopted_version = adopted_version(&mut findings, &object);
     let older = Known::default();
-    let known =
-        if adopted_version >= Some(known.target_version) { known } else { &older };
+    let known = if adopted_version >= Some(known.target_version) { known } else { &older };
     let (mut state, mut error) = (None, None);
     match findings.required(&object, "", "status") {
         Some(Value::Object(status)) => {
