@@ -1,1 +1,35 @@
-//! placeholder
+//! The harness of the end-to-end tests: the lab in this process, the real agent as a process of its own, a real
+//! Docker engine, and ways to wait for what should happen.
+
+mod agent;
+mod containers;
+mod world;
+
+pub use agent::{Agent, Settings};
+pub use containers::{Container, Engine};
+pub use world::{App, World, require_engine};
+
+use std::time::{Duration, Instant};
+
+/// Longest time anything here may take. Generous: the machines are small and busy, and waiting ends when it happened.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Waits until `look` finds something.
+///
+/// # Panics
+/// When it does not within [`PATIENCE`]; the message says what was waited for and what was seen last.
+pub async fn wait_for<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let began = Instant::now();
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(seen) => assert!(began.elapsed() < PATIENCE, "waited in vain for {what}: {seen}"),
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}

@@ -5,7 +5,7 @@ mod artifact;
 mod auth;
 mod blobs;
 mod handlers;
-mod image;
+pub mod image;
 mod import;
 mod index;
 mod manifests;

@@ -1,0 +1,206 @@
+//! The real agent as a process: started, asked, killed.
+
+use margo_agent::local_api::{Client, DeploymentStatus, Event, Request, Response, Status};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::process::{Child, Command};
+
+/// What the tests want to vary of the agent's configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Seconds between polls.
+    pub poll_interval_secs: u64,
+    /// Further TOML, appended as a fragment of its own.
+    pub extra: String,
+    /// The engine's socket.
+    pub engine_socket: String,
+    /// Where the durable state goes; below the root when absent.
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let socket = std::env::var("DOCKER_HOST").unwrap_or_default();
+        let socket = socket.strip_prefix("unix://").unwrap_or("/var/run/docker.sock").to_owned();
+        Self { poll_interval_secs: 1, extra: String::new(), engine_socket: socket, state_dir: None }
+    }
+}
+
+/// An agent with its own root directory; running or not.
+#[derive(Debug)]
+pub struct Agent {
+    root: PathBuf,
+    settings: Settings,
+    child: Option<Child>,
+}
+
+impl Agent {
+    /// Writes the configuration below `root`. Nothing is started.
+    ///
+    /// # Panics
+    /// When the directory cannot be written.
+    pub fn new(root: &Path, wfm_url: &str, registry: &str, settings: Settings) -> Self {
+        let agent = Self { root: root.to_owned(), settings, child: None };
+        let config = root.join("etc/margo-agent/config.d");
+        std::fs::create_dir_all(&config).expect("configuration directory");
+        std::fs::create_dir_all(agent.identity_dir()).expect("identity directory");
+        std::fs::write(config.join("50-test.toml"), agent.config(wfm_url, registry))
+            .expect("configuration");
+        std::fs::write(config.join("60-extra.toml"), &agent.settings.extra).expect("extra");
+        agent
+    }
+
+    fn config(&self, wfm_url: &str, registry: &str) -> String {
+        format!(
+            "[device]\nid = \"lab-device\"\nvendor = \"Lab\"\nmodel_number = \"L1\"\n\
+             serial_number = \"1\"\notel_collector = true\n\
+             [wfm]\nurl = \"{wfm_url}\"\nidentity_dir = \"{identity}\"\n\
+             poll_interval_secs = {poll}\nconnect_timeout_secs = 5\nrequest_timeout_secs = 20\n\
+             [retry]\ninitial_ms = 200\nmax_ms = 2000\n\
+             [engine]\nsocket = \"{socket}\"\n\
+             [paths]\nstate_dir = \"{state}\"\nruntime_dir = \"{run}\"\npreload_dir = \"{preload}\"\n\
+             [[registry]]\nhost = \"{registry}\"\ninsecure = true\n",
+            identity = self.identity_dir().display(),
+            poll = self.settings.poll_interval_secs,
+            socket = self.settings.engine_socket,
+            state = self.state_dir().display(),
+            run = self.root.join("run").display(),
+            preload = self.root.join("preload").display(),
+        )
+    }
+
+    /// Where the SVID, its key and the trust bundle belong.
+    pub fn identity_dir(&self) -> PathBuf {
+        self.root.join("etc/margo-agent/identity")
+    }
+
+    /// Where the durable state is.
+    pub fn state_dir(&self) -> PathBuf {
+        self.settings.state_dir.clone().unwrap_or_else(|| self.root.join("state"))
+    }
+
+    /// The agent's output so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.root.join("agent.log")).unwrap_or_default()
+    }
+
+    /// Starts the process.
+    ///
+    /// # Panics
+    /// When the binary is missing: `cargo build -p margo-agent` makes it.
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "the agent already runs");
+        let log = File::options().create(true).append(true).open(self.root.join("agent.log"));
+        let log = log.expect("agent log");
+        let child = Command::new(binary("margo-agent"))
+            .arg("--root")
+            .arg(&self.root)
+            .env("MARGO_LOG", std::env::var("MARGO_LOG").unwrap_or_else(|_| "debug".to_owned()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn();
+        self.child = Some(child.expect("margo-agent starts; build it with `cargo build`"));
+    }
+
+    /// Pulls the plug.
+    ///
+    /// # Panics
+    /// When the process cannot be waited for.
+    pub async fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await.expect("kill the agent");
+        }
+    }
+
+    /// Ends it in good order.
+    ///
+    /// # Panics
+    /// When it does not end well.
+    pub async fn stop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let pid = child.id().expect("a running process").to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(told.expect("kill").success());
+        let status = tokio::time::timeout(crate::PATIENCE, child.wait()).await;
+        assert!(status.expect("the agent ends").expect("wait").success(), "{}", self.log());
+    }
+
+    /// Whether the process is still there.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// Asks over the control socket. Blocking, so it runs on a thread of its own.
+    async fn ask(&self, request: Request) -> Result<Response, String> {
+        let socket = self.root.join("run").join(margo_agent::local_api::SOCKET_NAME);
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut client = Client::connect(&socket).map_err(|error| error.to_string())?;
+            client.call(request).map_err(|error| error.to_string())
+        });
+        asked.await.map_err(|error| error.to_string())?
+    }
+
+    /// What `margoctl status` shows.
+    ///
+    /// # Errors
+    /// The agent does not answer (yet).
+    pub async fn status(&self) -> Result<Status, String> {
+        match self.ask(Request::Status).await? {
+            Response::Status(status) => Ok(*status),
+            other => Err(format!("strange answer: {other:?}")),
+        }
+    }
+
+    /// What `margoctl deployments` shows.
+    ///
+    /// # Errors
+    /// The agent does not answer (yet).
+    pub async fn deployments(&self) -> Result<Vec<DeploymentStatus>, String> {
+        match self.ask(Request::Deployments).await? {
+            Response::Deployments(deployments) => Ok(deployments),
+            other => Err(format!("strange answer: {other:?}")),
+        }
+    }
+
+    /// What `margoctl events` shows.
+    ///
+    /// # Errors
+    /// The agent does not answer (yet).
+    pub async fn events(&self) -> Result<Vec<Event>, String> {
+        let socket = self.root.join("run").join(margo_agent::local_api::SOCKET_NAME);
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut client = Client::connect(&socket).map_err(|error| error.to_string())?;
+            let mut events = Vec::new();
+            let request = Request::Events { since: None, follow: false };
+            let asked = client.stream(request, false, |response| {
+                if let Response::Event(event) = response {
+                    events.push(event);
+                }
+                true
+            });
+            asked.map(|()| events).map_err(|error| error.to_string())
+        });
+        asked.await.map_err(|error| error.to_string())?
+    }
+}
+
+/// A binary of this workspace, built beside the test.
+///
+/// # Panics
+/// When the test's own path is unknown.
+pub(crate) fn binary(name: &str) -> PathBuf {
+    if let Some(dir) = std::env::var_os("MARGO_BIN_DIR") {
+        return PathBuf::from(dir).join(name);
+    }
+    let test = std::env::current_exe().expect("own path");
+    let deps = test.parent().expect("target directory");
+    deps.parent().expect("target directory").join(name)
+}
