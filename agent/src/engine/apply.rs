@@ -126,7 +126,7 @@ async fn converge_all(job: &Job<'_>) -> Result<BTreeMap<String, Ready>, EngineEr
             });
         }
         let made = level.iter().map(async |spec| {
-            Ok::<_, EngineError>((spec.service.clone(), job.converge(spec).await?))
+            Ok::<_, EngineError>((spec.service.clone(), Box::pin(job.converge(spec)).await?))
         });
         ready.extend(try_join_all(made).await?);
         for spec in level {

@@ -6,6 +6,7 @@
 use super::error::EngineError;
 use super::host_config::{host_config, map};
 use super::host_paths::HostPaths;
+use super::inline::{InlineFile, inline_files};
 use super::naming::{
     LABEL_CONFIG_HASH, LABEL_IMAGE, LABEL_PIN_PREFIX, LABEL_REVISION, LABEL_SERVICE, Names,
     compose_labels,
@@ -31,6 +32,8 @@ pub(crate) struct Spec {
     pub(crate) endpoints: Vec<(String, EndpointSettings)>,
     /// Platform the image must have.
     pub(crate) platform: Option<String>,
+    /// Files to write before the start.
+    pub(crate) inline: Vec<InlineFile>,
     /// `sha256:` over all of the above and the content of mounted archive files.
     pub(crate) hash: String,
     /// Services whose containers this one is bound to: it must be remade when they are.
@@ -48,6 +51,7 @@ struct Hashed<'a> {
     endpoints: &'a [(String, EndpointSettings)],
     platform: &'a Option<String>,
     files: Vec<(&'a str, &'a str)>,
+    inline: &'a [InlineFile],
 }
 
 /// Builds the container of one service.
@@ -98,7 +102,9 @@ pub(crate) fn spec(
         .collect();
     files.sort_unstable();
     let platform = service.platform.clone();
-    let hashed = Hashed { body: &body, endpoints: &endpoints, platform: &platform, files };
+    let inline = inline_files(&service.files);
+    let hashed =
+        Hashed { body: &body, endpoints: &endpoints, platform: &platform, files, inline: &inline };
     let hash = config_hash(&hashed).map_err(invalid)?;
     Ok(Spec {
         service: service_name.to_owned(),
@@ -106,6 +112,7 @@ pub(crate) fn spec(
         body,
         endpoints,
         platform,
+        inline,
         hash,
         pins,
         shares,

@@ -149,7 +149,7 @@ fn volumes(
         let placed = place(project, names, mount, paths)?;
         all.insert(target, placed);
     }
-    for file in &service.files {
+    for file in service.files.iter().filter(|file| file.content.is_none()) {
         let found =
             paths.file(&file.archive_path).ok_or("a file of the archive was not resolved")?;
         let target = clean(&file.target);

@@ -67,7 +67,7 @@ pub(crate) fn resolve(unit: &Unit) -> Result<HostPaths, EngineError> {
                 paths.binds.insert(path.clone(), permitted(path, &roots, what())?);
             }
         }
-        for file in &service.files {
+        for file in service.files.iter().filter(|file| file.content.is_none()) {
             let resolved =
                 archive_file(&unit.archive_dir, &file.archive_path).map_err(|source| {
                     EngineError::ArchiveFile {

@@ -7,6 +7,7 @@
 use super::container_config::Spec;
 use super::docker::{Engine, creates_with_all_networks};
 use super::error::{EngineError, status as http_status};
+use super::inline::write_inline;
 use super::live::{self, Difference, World, differences};
 use super::naming::{LABEL_DEPLOYMENT, LABEL_SERVICE, Names, is_ours};
 use super::networks::NetworkIds;
@@ -209,6 +210,10 @@ impl<'a> Job<'a> {
             return Ok(Err(conflict));
         }
         let is_new = live::status(&live) == Status::CREATED;
+        if is_new {
+            let written = write_inline(&self.docker, &id, &spec.inline).await;
+            written.map_err(|error| self.create_error(spec, error))?;
+        }
         let way = if is_new { Way::Created } else { Way::Kept };
         Ok(Ok(Ready { id, way, live: Some(live) }))
     }
@@ -286,6 +291,8 @@ impl<'a> Job<'a> {
                 .await
                 .map_err(|error| self.create_error(spec, error))?;
         }
+        let written = write_inline(&self.docker, &id, &spec.inline).await;
+        written.map_err(|error| self.create_error(spec, error))?;
         Ok(Ok(id))
     }
 

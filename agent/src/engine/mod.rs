@@ -5,7 +5,7 @@
 //! | `docker` | the connection |
 //! | `unit` | what the engine is asked to make |
 //! | `naming`, `reference` | names, labels, image references |
-//! | `container_config`, `host_config`, `host_paths` | a service as a create request and its hash |
+//! | `container_config`, `host_config`, `host_paths`, `inline` | a service as a create request and its hash |
 //! | `apply`, `job`, `start`, `wait` | making a component run |
 //! | `networks`, `volumes`, `images` | what containers need |
 //! | `live`, `observe`, `events`, `logs`, `remove`, `error` | comparing, looking, ending |
@@ -18,6 +18,7 @@ mod events;
 mod host_config;
 mod host_paths;
 mod images;
+mod inline;
 mod job;
 mod live;
 mod logs;

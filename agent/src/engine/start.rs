@@ -63,7 +63,7 @@ pub(crate) async fn start_all(
     let runs = job.specs.values().filter_map(|spec| {
         let one = Run { job, spec, stages: &stages, wait };
         let ready = ready.remove(&spec.service)?;
-        Some(async move { one.run(ready).await })
+        Some(async move { Box::pin(one.run(ready)).await })
     });
     try_join_all(runs).await
 }
@@ -83,7 +83,7 @@ impl Run<'_, '_> {
         self.job.state(&self.spec.service, "being started");
         let began = self.begin(&ready).await?;
         self.reach(Stage::Started);
-        match self.pursue(&ready, began).await {
+        match Box::pin(self.pursue(&ready, began)).await {
             Ok(stage) => self.reach(stage),
             Err(error) if self.is_dispensable() => {
                 let service = &self.spec.service;

@@ -1,7 +1,9 @@
 //! Deploying, adopting, changing.
 
 use crate::support::{Bench, WAIT, forever, project, script, service};
-use margo_agent::compose::model::{Mount, MountSource, Network, NetworkAttachment, Port, Volume};
+use margo_agent::compose::model::{
+    FileMount, Mount, MountSource, Network, NetworkAttachment, Port, Volume,
+};
 use margo_agent::engine::{Applied, EngineError, Unit};
 use state_machine::failure::Code;
 use std::collections::BTreeMap;
@@ -220,14 +222,20 @@ async fn archive_files_are_mounted_and_a_bind_outside_the_roots_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("app.conf"), "hello").unwrap();
     let mut web = forever();
-    web.files.push(margo_agent::compose::model::FileMount {
+    web.files.push(FileMount {
         archive_path: "app.conf".into(),
         target: "/etc/app.conf".to_owned(),
+        ..FileMount::default()
+    });
+    web.files.push(FileMount {
+        target: "/etc/inline.conf".to_owned(),
+        content: Some("inline".to_owned()),
+        ..FileMount::default()
     });
     let mut unit = bench.unit(project([("web", web)]));
     unit.archive_dir = dir.path().to_owned();
     bench.engine.apply(&unit, &WAIT).await.unwrap();
-    assert_eq!(bench.exec("web", "cat /etc/app.conf").await, "hello");
+    assert_eq!(bench.exec("web", "cat /etc/app.conf /etc/inline.conf").await, "helloinline");
 
     // The same path with other content is another configuration.
     std::fs::write(dir.path().join("app.conf"), "changed").unwrap();

@@ -29,13 +29,15 @@ const DROPPED: &[&str] = &[
     "NetworkID",
     "MacAddress",
     "IPAddress",
+    "IPPrefixLen",
     "GlobalIPv6Address",
     "DNSNames",
     "Gateway",
     "IPv6Gateway",
 ];
 /// Lists whose order has no meaning.
-const UNORDERED: &[&str] = &["Env", "Binds", "Mounts", "Aliases", "Ulimits", "Devices"];
+const UNORDERED: &[&str] =
+    &["Env", "Binds", "Mounts", "Aliases", "Ulimits", "Devices", "ExtraHosts"];
 /// Empty is different from absent here.
 const TELLING_WHEN_EMPTY: &[&str] = &["Cmd", "Entrypoint", "Test", "MaskedPaths", "ReadonlyPaths"];
 
@@ -87,7 +89,8 @@ fn container(value: &mut Value, id: &str) {
     value.as_object_mut().unwrap().remove("Id");
     let short = &id[..12];
     let hostname = &mut value["Config"]["Hostname"];
-    if hostname == short {
+    // Its own short id, or that of the container whose network it shares.
+    if hostname.as_str().is_some_and(|name| name.len() == 12 && is_hex(name)) {
         *hostname = json!("<generated>");
     }
     let policy = &mut value["HostConfig"]["RestartPolicy"]["Name"];
@@ -111,21 +114,20 @@ fn container(value: &mut Value, id: &str) {
         }
     }
     if let Some(ports) = value["NetworkSettings"]["Ports"].as_object_mut() {
-        let bindings = &value_or_null(ports);
-        for (port, published) in bindings.as_object().into_iter().flatten() {
+        for published in ports.values_mut() {
             let count = published.as_array().map_or(0, Vec::len);
             // Which ephemeral port the engine took is chance; how many were bound is not.
-            ports.insert(port.clone(), json!(count));
+            *published = json!(count);
         }
     }
 }
 
-fn value_or_null(map: &Map<String, Value>) -> Value {
-    Value::Object(map.clone())
+fn is_hex_id(text: &str) -> bool {
+    text.len() == 64 && is_hex(text)
 }
 
-fn is_hex_id(text: &str) -> bool {
-    text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit())
+fn is_hex(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_hexdigit())
 }
 
 /// Drops what differs by nature and what says nothing; sorts what has no order.
