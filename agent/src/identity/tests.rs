@@ -342,6 +342,7 @@ async fn serve_once(
     listener: tokio::net::TcpListener,
     wfm: Issued,
     client_root: CertificateDer<'static>,
+    version: &'static rustls::SupportedProtocolVersion,
 ) -> std::io::Result<Vec<u8>> {
     use tokio::io::AsyncReadExt;
     let mut roots = rustls::RootCertStore::empty();
@@ -353,7 +354,7 @@ async fn serve_once(
             .unwrap();
     let key = rustls_pki_types::PrivatePkcs8KeyDer::from(wfm.key.serialize_der());
     let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
+        .with_protocol_versions(&[version])
         .unwrap()
         .with_client_cert_verifier(verifier)
         .with_single_cert(wfm.chain, key.into())
@@ -381,6 +382,7 @@ async fn connect(port: u16, svid: &Svid, bundle: &TrustBundle) -> std::io::Resul
 async fn handshake(
     wfm_uri: &str,
     client_ca: &Ca,
+    version: &'static rustls::SupportedProtocolVersion,
 ) -> (std::io::Result<Vec<u8>>, std::io::Result<()>) {
     let ca = root("root");
     let wfm = issue(&leaf_params(&[wfm_uri]), &ca);
@@ -388,18 +390,22 @@ async fn handshake(
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let bundle = bundle_of(&[&ca]);
-    tokio::join!(serve_once(listener, wfm, client_ca.der().clone()), connect(port, &svid, &bundle))
+    tokio::join!(
+        serve_once(listener, wfm, client_ca.der().clone(), version),
+        connect(port, &svid, &bundle)
+    )
 }
 
 #[tokio::test]
 async fn a_real_handshake_is_mutual_and_tls_1_3() {
     let client_ca = root("clients");
-    let (server, client) = handshake(WFM_ID, &client_ca).await;
+    let tls13 = &rustls::version::TLS13;
+    let (server, client) = handshake(WFM_ID, &client_ca, tls13).await;
     client.unwrap();
     assert_eq!(server.unwrap(), b"hello");
 
     let wrong = "spiffe://factory.example/margo/wfm/w2";
-    let (server, client) = handshake(wrong, &client_ca).await;
+    let (server, client) = handshake(wrong, &client_ca, tls13).await;
     let error = client.unwrap_err();
     assert!(server.is_err());
     let source = error.get_ref().unwrap().downcast_ref::<rustls::Error>().unwrap();
@@ -407,4 +413,7 @@ async fn a_real_handshake_is_mutual_and_tls_1_3() {
         panic!("{source:?}")
     };
     assert!(matches!(other.0.downcast_ref(), Some(VerifyError::Identity { .. })));
+
+    let (server, client) = handshake(WFM_ID, &client_ca, &rustls::version::TLS12).await;
+    assert!(server.is_err() && client.is_err(), "TLS 1.2 is not spoken");
 }

@@ -29,3 +29,4 @@ pub use error::{Operation, WfmError};
 pub use fetch::FetchPreference;
 pub use http::{Limits, SetupError};
 pub use manifest::{ManifestError, StateManifest};
+pub(crate) use retry_after::pause_ms;

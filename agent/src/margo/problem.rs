@@ -86,7 +86,7 @@ impl Problem {
             errors: members
                 .get("errors")
                 .and_then(Value::as_array)
-                .map(field_errors)
+                .map(|entries| field_errors(entries))
                 .unwrap_or_default(),
         }
     }
@@ -119,7 +119,7 @@ fn kind(text: &str) -> ProblemKind {
     }
 }
 
-fn field_errors(entries: &Vec<Value>) -> Vec<(String, String)> {
+fn field_errors(entries: &[Value]) -> Vec<(String, String)> {
     entries
         .iter()
         .take(FIELD_ERRORS_MAX)

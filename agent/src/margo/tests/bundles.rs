@@ -10,8 +10,11 @@ use state_machine::ids::Digest;
 use std::collections::BTreeSet;
 use tar::{Builder, EntryType, Header};
 
+/// Name, kind, content.
+pub(super) type Entry<'a> = (&'a str, EntryType, &'a [u8]);
+
 /// A bundle of these entries.
-pub(super) fn bundle_of(entries: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
+pub(super) fn bundle_of(entries: &[Entry<'_>]) -> Vec<u8> {
     let mut builder = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (name, kind, data) in entries {
         let mut header = Header::new_gnu();
@@ -52,7 +55,7 @@ fn anything_but_exactly_the_wanted_files_is_refused() {
     let unexpected: Check = |e| matches!(e, BundleError::Unexpected { .. });
     let missing: Check = |e| matches!(e, BundleError::Missing { .. });
     let big = vec![b'x'; 2000];
-    let cases: Vec<(&str, Vec<(&str, EntryType, &[u8])>, Check)> = vec![
+    let cases: Vec<(&str, Vec<Entry<'_>>, Check)> = vec![
         ("nothing", vec![], missing),
         ("too few", vec![("a.yaml", FILE, b"one")], missing),
         ("extra", vec![("a", FILE, b"one"), ("b", FILE, b"two"), ("c", FILE, b"more")], unexpected),
@@ -75,7 +78,7 @@ fn anything_but_exactly_the_wanted_files_is_refused() {
 #[test]
 fn bombs_and_rubbish_are_refused() {
     let wanted = wanted(&[b"one"]);
-    let many: Vec<(&str, EntryType, &[u8])> = vec![("a", FILE, b""); 50];
+    let many: Vec<Entry<'_>> = vec![("a", FILE, b""); 50];
     assert!(unpack(&bundle_of(&many), &wanted, &Limits::default()).is_err());
     let zeros = vec![0_u8; 3 << 20];
     let bomb = bundle_of(&[("a", FILE, &zeros)]);

@@ -1,6 +1,6 @@
 //! Fetching documents: both ways, falling back, never returning anything unverified.
 
-use super::bundles::bundle_of;
+use super::bundles::{Entry, bundle_of};
 use super::server::{Reply, Seen, Setup, answer, lab};
 use crate::artifacts::digest;
 use crate::margo::{FetchPreference, StateManifest, WfmError};
@@ -13,7 +13,7 @@ const IDS: [&str; 2] =
 const DOCUMENTS: [&[u8]; 2] = [b"one", b"two"];
 
 fn bundle() -> Vec<u8> {
-    let entries: Vec<(&str, EntryType, &[u8])> =
+    let entries: Vec<Entry<'_>> =
         vec![("a", EntryType::Regular, DOCUMENTS[0]), ("b", EntryType::Regular, DOCUMENTS[1])];
     bundle_of(&entries)
 }
@@ -149,7 +149,7 @@ async fn a_mismatch_that_remains_fails_the_whole_fetch() {
 
 #[tokio::test]
 async fn a_bundle_with_the_right_digest_but_wrong_content_is_refused() {
-    let extra: Vec<(&str, EntryType, &[u8])> =
+    let extra: Vec<Entry<'_>> =
         vec![("a", EntryType::Regular, b"one"), ("b", EntryType::Regular, b"more")];
     let wrong = bundle_of(&extra);
     let served = wrong.clone();
