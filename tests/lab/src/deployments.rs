@@ -215,7 +215,8 @@ mod tests {
             .parameter("PORT", 8080)
             .parameter("WORDS", "yes: no #1 \"q\"")
             .constraints(json!({"capacityRequirements": {"memory": "64Mi"}}));
-        let yaml = spec.yaml(&DeploymentId::from("a3e2f5dc-912e-494f-8395-52cf3769bc06"), "edge-01");
+        let yaml =
+            spec.yaml(&DeploymentId::from("a3e2f5dc-912e-494f-8395-52cf3769bc06"), "edge-01");
         let read: Value = serde_saphyr::from_str(&yaml).unwrap();
         assert_eq!(
             read,

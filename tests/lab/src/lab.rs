@@ -60,7 +60,9 @@ pub enum LabError {
     #[error("cannot set the fault")]
     Fault(#[from] FaultError),
     /// Nobody said for which device, and the client has not reported exactly one.
-    #[error("no device: client {client} has reported {reported} devices and the lab has no default; name one")]
+    #[error(
+        "no device: client {client} has reported {reported} devices and the lab has no default; name one"
+    )]
     NoDevice {
         /// The client.
         client: ClientId,
@@ -506,6 +508,6 @@ impl Lab {
         state: State,
         timeout: Duration,
     ) -> Result<StatusReport, LabError> {
-        self.wait_status_for(&self.config.client_id, deployment, state, timeout).await
+        self.wait_status_for(&self.config.client_id, deployment, &[state], timeout).await
     }
 }

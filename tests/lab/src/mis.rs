@@ -48,7 +48,12 @@ impl MisSite {
         Self { pki, tls, origin, faults, journal, wire: Wire::default() }
     }
 
-    fn handle(&self, operation: Option<Operation>, request: &Request<Body>, hits: &Hits) -> Response<Body> {
+    fn handle(
+        &self,
+        operation: Option<Operation>,
+        request: &Request<Body>,
+        hits: &Hits,
+    ) -> Response<Body> {
         let path = request.uri().path();
         let document = match operation {
             Some(Operation::Discovery) => Ok(json!({
@@ -123,9 +128,10 @@ impl Site for MisSite {
             };
             let site = Arc::clone(&self);
             exchange
-                .pass(request, |request, hits| async move {
-                    site.handle(operation, &request, &hits)
-                })
+                .pass(
+                    request,
+                    |request, hits| async move { site.handle(operation, &request, &hits) },
+                )
                 .await
         })
     }

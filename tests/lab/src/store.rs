@@ -51,8 +51,7 @@ pub enum StoreError {
 
 /// Creates a directory and its parents.
 pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
-    fs::create_dir_all(path)
-        .map_err(|source| StoreError::Write { path: path.to_owned(), source })
+    fs::create_dir_all(path).map_err(|source| StoreError::Write { path: path.to_owned(), source })
 }
 
 /// Reads a whole file; `None` when it does not exist.
@@ -100,7 +99,11 @@ pub(crate) fn write_bytes(path: &Path, bytes: &[u8], mode: u32) -> Result<(), St
 }
 
 /// Writes JSON the same way.
-pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T, mode: u32) -> Result<(), StoreError> {
+pub(crate) fn write_json<T: Serialize>(
+    path: &Path,
+    value: &T,
+    mode: u32,
+) -> Result<(), StoreError> {
     let bytes = serde_json::to_vec_pretty(value)
         .map_err(|source| StoreError::Decode { path: path.to_owned(), source })?;
     write_bytes(path, &bytes, mode)

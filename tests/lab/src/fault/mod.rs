@@ -4,8 +4,8 @@ mod board;
 mod kind;
 mod operation;
 
-pub use board::{ActiveFault, FaultBoard};
 pub(crate) use board::Hits;
+pub use board::{ActiveFault, FaultBoard};
 pub use kind::{FaultKind, ManifestDefect, ParseFaultError};
 pub use operation::{Operation, Service};
 

@@ -80,9 +80,7 @@ impl Svid {
     ///
     /// # Errors
     /// When the PEM cannot be read, which is a bug.
-    pub fn der(
-        &self,
-    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), PkiError> {
+    pub fn der(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), PkiError> {
         let failed = |source| PkiError::ReadPem { name: "an SVID".to_owned(), source };
         let chain = CertificateDer::pem_slice_iter(self.chain_pem.as_bytes())
             .collect::<Result<Vec<_>, _>>()

@@ -97,9 +97,7 @@ impl Image {
                 "application/vnd.oci.image.layer.v1.tar+gzip",
             ),
         };
-        let blob = |kind: &str, bytes: &[u8]| {
-            json!({ "mediaType": kind, "digest": sha256_digest(bytes), "size": bytes.len() })
-        };
+        let blob = |kind: &str, bytes: &[u8]| json!({ "mediaType": kind, "digest": sha256_digest(bytes), "size": bytes.len() });
         let layers: Vec<Value> = self.layers.iter().map(|layer| blob(layer_type, layer)).collect();
         json!({
             "schemaVersion": 2,
@@ -142,7 +140,10 @@ fn container_config(config: &ImageConfig) -> Value {
     put("Entrypoint", json!(config.entrypoint), config.entrypoint.is_empty());
     let mut env = config.env.clone();
     if !env.iter().any(|variable| variable.starts_with("PATH=")) {
-        env.insert(0, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+        env.insert(
+            0,
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+        );
     }
     put("Env", json!(env), false);
     put("WorkingDir", json!(config.working_dir), config.working_dir.is_empty());

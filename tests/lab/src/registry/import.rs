@@ -38,9 +38,8 @@ pub(super) fn image(path: &Path) -> Result<Image, RegistryError> {
         .map_err(|error| wrong(format!("manifest.json: {error}")))?;
     let listed = listed.into_iter().next();
     let listed = listed.ok_or_else(|| wrong("manifest.json lists no image".to_owned()))?;
-    let take = |name: &str| {
-        files.get(name).cloned().ok_or_else(|| wrong(format!("`{name}` is missing")))
-    };
+    let take =
+        |name: &str| files.get(name).cloned().ok_or_else(|| wrong(format!("`{name}` is missing")));
     let config = take(&listed.config)?;
     let mut layers = Vec::new();
     for name in &listed.layers {
@@ -56,7 +55,8 @@ fn entries(path: &Path) -> io::Result<HashMap<String, Vec<u8>>> {
     let read = File::open(path)?.read(&mut magic)?;
     let file = File::open(path)?;
     let is_gzip = read == magic.len() && magic == GZIP_MAGIC;
-    let reader: Box<dyn Read> = if is_gzip { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
+    let reader: Box<dyn Read> =
+        if is_gzip { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
     let mut files = HashMap::new();
     let mut links = Vec::new();
     for entry in tar::Archive::new(reader.take(ARCHIVE_MAX_BYTES)).entries()? {

@@ -93,7 +93,12 @@ impl Index {
         Ok(Some(StoredManifest { digest, media_type, bytes }))
     }
 
-    pub(super) fn retag(&self, repository: &str, tag: &str, digest: &str) -> Result<bool, StoreError> {
+    pub(super) fn retag(
+        &self,
+        repository: &str,
+        tag: &str,
+        digest: &str,
+    ) -> Result<bool, StoreError> {
         let mut state = self.lock();
         let entry = state.get_mut(repository).filter(|e| e.manifests.contains_key(digest));
         let Some(entry) = entry else { return Ok(false) };

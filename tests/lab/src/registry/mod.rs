@@ -55,7 +55,9 @@ pub enum RegistryError {
         reason: String,
     },
     /// The name is not one a registry accepts.
-    #[error("`{name}` is no repository name: lowercase letters, digits, `.`, `_`, `-`, in parts joined by `/`")]
+    #[error(
+        "`{name}` is no repository name: lowercase letters, digits, `.`, `_`, `-`, in parts joined by `/`"
+    )]
     Name {
         /// What was given.
         name: String,
@@ -263,12 +265,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the files cannot be written, or the tag is unusable. False when there is no such manifest.
-    pub fn retag(
-        &self,
-        repository: &str,
-        tag: &str,
-        digest: &str,
-    ) -> Result<bool, RegistryError> {
+    pub fn retag(&self, repository: &str, tag: &str, digest: &str) -> Result<bool, RegistryError> {
         if !routes::is_tag(tag) {
             return Err(RegistryError::Tag { tag: tag.to_owned() });
         }

@@ -39,7 +39,10 @@ impl Route {
         }
         let Some(rest) = path.strip_prefix("/v2/") else { return Self::Unknown };
         if let Some(name) = rest.strip_suffix("/tags/list") {
-            return named(name, |name| if is_read { Self::Tags { name } } else { Self::WrongMethod });
+            return named(
+                name,
+                |name| if is_read { Self::Tags { name } } else { Self::WrongMethod },
+            );
         }
         if let Some((name, id)) = rest.rsplit_once("/blobs/uploads/") {
             return named(name, |name| upload(method, name, id.to_owned()));
@@ -144,10 +147,7 @@ mod tests {
             route(&Method::GET, "/v2/lab/app/blobs/sha256:ab"),
             Route::GetBlob { digest: "sha256:ab".to_owned() }
         );
-        assert_eq!(
-            route(&Method::GET, "/v2/a/tags/list"),
-            Route::Tags { name: "a".to_owned() }
-        );
+        assert_eq!(route(&Method::GET, "/v2/a/tags/list"), Route::Tags { name: "a".to_owned() });
         assert_eq!(route(&Method::GET, "/v2/Lab/manifests/1"), Route::BadName);
         assert_eq!(route(&Method::DELETE, "/v2/lab/manifests/1"), Route::WrongMethod);
         assert_eq!(route(&Method::GET, "/v1/lab"), Route::Unknown);

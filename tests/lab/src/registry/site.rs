@@ -101,9 +101,10 @@ impl Site for RegistrySite {
             };
             let site = Arc::clone(&self);
             exchange
-                .pass(request, |request, hits| async move {
-                    site.handle(route, request, hits).await
-                })
+                .pass(
+                    request,
+                    |request, hits| async move { site.handle(route, request, hits).await },
+                )
                 .await
         })
     }

@@ -128,7 +128,9 @@ async fn accepted(index: &Index, name: &str, id: &str) -> Response<Body> {
     let location = format!("/v2/{name}/blobs/uploads/{id}");
     let range = format!("0-{}", meta.len().saturating_sub(1));
     let upload_id = HeaderName::from_static("docker-upload-uuid");
-    for (key, value) in [(header::LOCATION, location), (header::RANGE, range), (upload_id, id.to_owned())] {
+    for (key, value) in
+        [(header::LOCATION, location), (header::RANGE, range), (upload_id, id.to_owned())]
+    {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(key, value);
         }

@@ -95,12 +95,8 @@ pub(super) struct Deployment {
 impl Client {
     /// A client's first manifest is version 1 and lists nothing.
     pub(super) fn new() -> Self {
-        let current = Published {
-            version: 1,
-            bundle: None,
-            deployments: Vec::new(),
-            are_sizes_wrong: false,
-        };
+        let current =
+            Published { version: 1, bundle: None, deployments: Vec::new(), are_sizes_wrong: false };
         Self {
             is_accepted: false,
             current,
@@ -159,11 +155,7 @@ impl Client {
         let deployments = self.deployments.iter().map(|(id, deployment)| {
             let latest = self.reports.iter().rev().find(|report| report.deployment == *id);
             let is_desired = deployment.digest.is_some();
-            let wanted = if is_desired {
-                State::Installed
-            } else {
-                State::Removed
-            };
+            let wanted = if is_desired { State::Installed } else { State::Removed };
             DeploymentView {
                 id: id.clone(),
                 name: deployment.name.clone(),

@@ -93,11 +93,7 @@ impl Clients {
     }
 
     /// Takes a deployment out of the desired state; publishes a new version.
-    pub(crate) fn remove(
-        &self,
-        id: &ClientId,
-        deployment: &DeploymentId,
-    ) -> Result<u64, WfmError> {
+    pub(crate) fn remove(&self, id: &ClientId, deployment: &DeploymentId) -> Result<u64, WfmError> {
         let version = self.change(|state| {
             let unknown = || WfmError::UnknownDeployment {
                 client: id.clone(),
@@ -273,8 +269,9 @@ impl Clients {
             client.remember(report.clone());
             (report, is_first)
         };
-        let line = serde_json::to_string(&report).map_err(|source| {
-            store::StoreError::Decode { path: self.dir.join("reports.jsonl"), source }
+        let line = serde_json::to_string(&report).map_err(|source| store::StoreError::Decode {
+            path: self.dir.join("reports.jsonl"),
+            source,
         })?;
         store::append_line(&self.dir.join("reports.jsonl"), &line)?;
         self.journal.say(Event::Status(Box::new(report)));
@@ -291,7 +288,13 @@ impl Clients {
         self.lock().iter().map(|(id, client)| client.view(id)).collect()
     }
 
-    fn announce(&self, id: &ClientId, deployment: &DeploymentId, change: &'static str, version: u64) {
+    fn announce(
+        &self,
+        id: &ClientId,
+        deployment: &DeploymentId,
+        change: &'static str,
+        version: u64,
+    ) {
         let deployments = self.lock().get(id).map_or(0, |c| c.current.deployments.len());
         self.journal.say(Event::Deployment { id: deployment.clone(), change });
         self.journal.say(Event::Published { client: id.clone(), version, deployments });
@@ -322,11 +325,7 @@ impl Clients {
         Ok(())
     }
 
-    fn pack(
-        &self,
-        listed: &[Listed],
-        extra: Option<(&str, &[u8])>,
-    ) -> Result<Vec<u8>, WfmError> {
+    fn pack(&self, listed: &[Listed], extra: Option<(&str, &[u8])>) -> Result<Vec<u8>, WfmError> {
         let documents: Vec<(DeploymentId, Bytes)> = listed
             .iter()
             .filter_map(|item| Some((item.id.clone(), self.object(&item.yaml.digest)?)))

@@ -8,12 +8,23 @@ use crate::net::url::decode;
 /// A request that the API knows, or how it misses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    PutCapabilities { device: String },
-    DeleteCapabilities { device: String },
+    PutCapabilities {
+        device: String,
+    },
+    DeleteCapabilities {
+        device: String,
+    },
     Manifest,
-    Bundle { digest: String },
-    Deployment { id: String, digest: String },
-    Status { id: String },
+    Bundle {
+        digest: String,
+    },
+    Deployment {
+        id: String,
+        digest: String,
+    },
+    Status {
+        id: String,
+    },
     /// The path exists, with another method.
     WrongMethod,
     Unknown,

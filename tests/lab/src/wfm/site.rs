@@ -85,9 +85,7 @@ impl WfmSite {
             Route::DeleteCapabilities { device } => {
                 handlers::delete_capabilities(&self.clients, &client, &device)
             }
-            Route::Manifest => {
-                handlers::manifest(&self.clients, &client, request.headers(), &hits)
-            }
+            Route::Manifest => handlers::manifest(&self.clients, &client, request.headers(), &hits),
             Route::Bundle { digest } => {
                 handlers::bundle(&self.clients, &client, &digest, (request.headers(), &hits))
             }
@@ -130,9 +128,8 @@ impl Site for WfmSite {
                 None => Route::Unknown,
             };
             let leaf = peer.certificate.as_ref();
-            let client = leaf.and_then(|leaf| {
-                verify::recognise(leaf, &self.pki.wfm_spiffe_id()).ok()
-            });
+            let client =
+                leaf.and_then(|leaf| verify::recognise(leaf, &self.pki.wfm_spiffe_id()).ok());
             let exchange = Exchange {
                 service: Service::Wfm,
                 operation: route.operation(),

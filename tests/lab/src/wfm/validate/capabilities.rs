@@ -141,12 +141,7 @@ fn hosting(findings: &mut Findings, properties: &Map<String, Value>) {
     }
 }
 
-fn quantity(
-    findings: &mut Findings,
-    properties: &Map<String, Value>,
-    key: &str,
-    units: &[&str],
-) {
+fn quantity(findings: &mut Findings, properties: &Map<String, Value>, key: &str, units: &[&str]) {
     let Some(value) = properties.get(key) else { return };
     let path = format!("properties.{key}");
     let Some(text) = value.as_str() else {

@@ -56,12 +56,7 @@ impl Findings {
     }
 
     /// A required text.
-    fn text<'a>(
-        &mut self,
-        object: &'a Map<String, Value>,
-        at: &str,
-        key: &str,
-    ) -> Option<&'a str> {
+    fn text<'a>(&mut self, object: &'a Map<String, Value>, at: &str, key: &str) -> Option<&'a str> {
         let value = self.required(object, at, key)?;
         let text = value.as_str();
         if text.is_none() {

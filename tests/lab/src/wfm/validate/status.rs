@@ -43,8 +43,7 @@ pub(in crate::wfm) fn status(
     let device = device(&mut findings, &object);
     let adopted_version = adopted_version(&mut findings, &object);
     let older = Known::default();
-    let known =
-        if adopted_version >= Some(known.target_version) { known } else { &older };
+    let known = if adopted_version >= Some(known.target_version) { known } else { &older };
     let (mut state, mut error) = (None, None);
     match findings.required(&object, "", "status") {
         Some(Value::Object(status)) => {
@@ -126,12 +125,9 @@ fn read_error(
     source: Option<&str>,
 ) -> Option<ReportError> {
     let at = join(at, "error");
-    let error = match object.get("error")? {
-        Value::Object(error) => error,
-        _ => {
-            findings.malformed(at, "must be an object");
-            return None;
-        }
+    let Value::Object(error) = object.get("error")? else {
+        findings.malformed(at, "must be an object");
+        return None;
     };
     let code = findings.text(error, &at, "code")?.to_owned();
     let message = findings.text(error, &at, "message")?.to_owned();
