@@ -508,6 +508,6 @@ impl Lab {
         state: State,
         timeout: Duration,
     ) -> Result<StatusReport, LabError> {
-        self.wait_status_for(&self.config.client_id, deployment, state, timeout).await
+        self.wait_status_for(&self.config.client_id, deployment, &[state], timeout).await
     }
 }

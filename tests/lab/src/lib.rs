@@ -5,6 +5,7 @@
 //! agent on purpose: it is the second reading of the specification that the agent is checked against.
 
 pub mod archive;
+pub mod control;
 pub mod deployments;
 pub mod events;
 pub mod fault;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Lab, LabError};
@@ -12,6 +13,11 @@ use crate::report::{State, StatusReport};
 const SHOWN_MAX: usize = 10;
 
 impl Lab {
+    /// Rings with every change.
+    pub(crate) fn bell(&self) -> watch::Receiver<u64> {
+        self.journal.bell()
+    }
+
     /// Waits until `look` finds something. It is asked once now and again after every change in the lab.
     ///
     /// # Errors
@@ -41,7 +47,7 @@ impl Lab {
         }
     }
 
-    /// As [`Lab::wait_status`], for another client.
+    /// As [`Lab::wait_status`], for another client and any of several states; the newest such report is returned.
     ///
     /// # Errors
     /// When it does not happen in time.
@@ -49,11 +55,12 @@ impl Lab {
         &self,
         client: &ClientId,
         deployment: &DeploymentId,
-        state: State,
+        states: &[State],
         timeout: Duration,
     ) -> Result<StatusReport, LabError> {
-        let what = format!("{state} of {deployment}");
-        let look = |lab: &Self| lab.adopted_reports(client, deployment, state).pop();
+        let names: Vec<&str> = states.iter().map(|state| state.name()).collect();
+        let what = format!("{} of {deployment}", names.join(" or "));
+        let look = |lab: &Self| lab.adopted_reports(client, deployment, states).pop();
         let found = self.wait_for(&what, timeout, look).await;
         found.map_err(|error| match error {
             LabError::Timeout { what, timeout_ms, .. } => {
@@ -78,12 +85,12 @@ impl Lab {
         self.wait_for("a fetch of the current manifest", timeout, fetched).await
     }
 
-    /// Reports in a state that adopt the deployment's present content.
+    /// Reports in one of the states that adopt the deployment's present content.
     fn adopted_reports(
         &self,
         client: &ClientId,
         deployment: &DeploymentId,
-        state: State,
+        states: &[State],
     ) -> Vec<StatusReport> {
         let views = self.clients();
         let view = views.iter().find(|view| view.client == *client);
@@ -92,7 +99,7 @@ impl Lab {
         let mut reports = self.reports_for(client);
         reports.retain(|report| {
             report.deployment == *deployment
-                && report.state == state
+                && states.contains(&report.state)
                 && report.adopted_version >= target_version
         });
         reports

@@ -125,12 +125,9 @@ fn read_error(
     source: Option<&str>,
 ) -> Option<ReportError> {
     let at = join(at, "error");
-    let error = match object.get("error")? {
-        Value::Object(error) => error,
-        _ => {
-            findings.malformed(at, "must be an object");
-            return None;
-        }
+    let Value::Object(error) = object.get("error")? else {
+        findings.malformed(at, "must be an object");
+        return None;
     };
     let code = findings.text(error, &at, "code")?.to_owned();
     let message = findings.text(error, &at, "message")?.to_owned();
