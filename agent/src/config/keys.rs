@@ -467,7 +467,7 @@ pub(super) fn suggestion(path: &str) -> Option<String> {
 }
 
 /// The nearest of `candidates` to `name`, if it differs in at most a third of its letters.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     let (distance, candidate) =
         candidates.map(|candidate| (edit_distance(name, candidate), candidate)).min()?;
     (distance.saturating_mul(3) <= name.chars().count()).then(|| candidate.to_owned())

@@ -25,6 +25,7 @@ pub use choices::{
 };
 pub use defaults::defaults_toml;
 pub use error::{ConfigError, ConfigErrors, Place};
+pub(crate) use keys::nearest;
 pub use rules::DailyRange;
 pub use settings::{
     BehaviourSettings, DeviceSettings, EngineSettings, LimitSettings, LocalApiSettings,
