@@ -19,9 +19,10 @@ impl Workloads {
         let (artifacts, apps_dir) = (Arc::clone(&self.artifacts), self.apps_dir.clone());
         let sorted = blocking(move || {
             let sorted = sort_records(&artifacts, &revisions)?;
-            let archives = sorted.kept.iter().flat_map(|record| record.components.values());
             let mut needed = revisions;
-            needed.extend(archives.map(|component| component.archive.clone()));
+            for component in sorted.kept.iter().flat_map(|record| record.components.values()) {
+                needed.extend([component.archive.clone(), component.manifest.clone()]);
+            }
             artifacts.gc(&needed).map_err(|error| error.to_failure())?;
             sweep_apps(&apps_dir, &needed)?;
             Ok(sorted)

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `plan` | reading a stored deployment document and judging whether it may run here |
 //! | `prepared` | the record of what a revision was resolved to: archives and images, pinned |
+//! | `registries` | how registries may be talked to |
 //! | `prepare` | obtaining everything a revision needs, before anything running is touched |
 //! | `run` | applying, comparing, pruning, removing |
 //! | `garbage` | deleting what no revision needs any more |
@@ -12,6 +13,7 @@ mod garbage;
 mod plan;
 mod prepare;
 mod prepared;
+mod registries;
 mod run;
 
 pub use plan::describe;
@@ -19,10 +21,9 @@ pub use run::Target;
 
 use crate::artifacts::Artifacts;
 use crate::compose::model::HostPolicy;
-use crate::config::Settings;
+use crate::config::{RegistrySettings, Settings};
 use crate::engine::{Engine, VolumePolicy};
 use crate::margo::DeviceId;
-use crate::oci::Registries;
 use serde_json::Value;
 use state_machine::failure::{Code, Failure};
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 pub struct Workloads {
     pub(crate) artifacts: Arc<Artifacts>,
     pub(crate) engine: Engine,
-    pub(crate) registries: Registries,
+    pub(crate) registries: Vec<RegistrySettings>,
     pub(crate) device: DeviceId,
     /// The capabilities document as reported, for eligibility rules.
     pub(crate) capabilities: Value,
@@ -62,7 +63,7 @@ impl Workloads {
         Self {
             artifacts,
             engine,
-            registries: Registries::from_settings(&settings.registries),
+            registries: settings.registries.clone(),
             device,
             capabilities,
             host_policy: settings.engine.host_policy.clone(),

@@ -3,18 +3,27 @@
 //! Archives first, all of them checked and translated; then images; then the durability barrier; then the record.
 
 use super::prepared::{Pin, Prepared, PreparedComponent};
+use super::registries::engine_credentials;
 use super::{Workloads, blocking};
 use crate::archive::check_and_extract;
 use crate::compose::{self, model::Project};
 use crate::engine::{ImageId, PullRequest, Synced};
 use crate::margo::ApplicationDeployment;
 use crate::margo::deployment::Component;
-use crate::oci::pull_compose_artifact;
+use crate::oci::{OciReference, Puller};
 use state_machine::failure::{Code, Failure};
 use state_machine::ids::{ComponentName, DeploymentId, Digest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// An image as its author wants it.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    reference: &'a str,
+    platform: Option<&'a str>,
+    puller: &'a Puller,
+}
 
 impl Workloads {
     /// Everything of a revision is on stable storage when this returns. What is there already is not fetched.
@@ -29,15 +38,19 @@ impl Workloads {
         let document = self.document(deployment, revision).await?;
         self.judge(&document)?;
         let before = self.prepared(revision).await?.unwrap_or_default();
+        let puller = self.puller().await?;
         let mut projects = Vec::new();
         for component in &document.components {
             let pinned = before.components.get(&component.name);
             let blame = |failure: Failure| failure.in_component(component.name.clone());
             let (artifact, project) =
-                self.prepare_archive(&document, component, pinned).await.map_err(blame)?;
+                self
+                .prepare_archive(&document, component, pinned, &puller)
+                .await
+                .map_err(blame)?;
             projects.push((component.name.clone(), artifact, project));
         }
-        let record = self.prepare_images(projects, &before).await?;
+        let record = self.prepare_images(projects, &before, &puller).await?;
         self.record(revision, record).await
     }
 
@@ -46,21 +59,19 @@ impl Workloads {
         document: &ApplicationDeployment,
         component: &Component,
         pinned: Option<&PreparedComponent>,
+        puller: &Puller,
     ) -> Result<((Digest, Digest), Project), Failure> {
         let at_hand = pinned.filter(|pinned| self.artifacts.contains(&pinned.archive));
         let (manifest, archive) = match at_hand {
             Some(pinned) => (pinned.manifest.clone(), pinned.archive.clone()),
             None => {
-                let pulled = pull_compose_artifact(
-                    &self.registries,
-                    &component.repository,
-                    &component.revision,
-                    pinned.map(|pinned| &pinned.manifest),
-                    &self.artifacts,
-                    self.archive_size_bytes_max,
-                )
-                .await
-                .map_err(|error| error.to_failure())?;
+                let reference = OciReference::parse(&component.repository, &component.revision)
+                    .map_err(|error| Failure::new(Code::DeploymentInvalid, error.to_string()))?;
+                let manifest = pinned.map(|pinned| &pinned.manifest);
+                let pulled = puller
+                    .pull_compose_artifact(&reference, manifest, &self.artifacts)
+                    .await
+                    .map_err(|error| error.to_failure())?;
                 (pulled.manifest_digest, pulled.layer_digest)
             }
         };
@@ -101,6 +112,7 @@ impl Workloads {
         &self,
         projects: Vec<(ComponentName, (Digest, Digest), Project)>,
         before: &Prepared,
+        puller: &Puller,
     ) -> Result<Prepared, Failure> {
         let mut record = Prepared::default();
         let mut pulled_any = false;
@@ -112,8 +124,8 @@ impl Workloads {
                 let pin = pin.filter(|pin| pin.reference == definition.image);
                 let blame = |failure: Failure| failure.in_component(name.clone());
                 let platform = definition.platform.as_deref();
-                let (pin, is_new) =
-                    self.pin(&definition.image, platform, pin).await.map_err(blame)?;
+                let wanted = Wanted { reference: &definition.image, platform, puller };
+                let (pin, is_new) = self.pin(wanted, pin).await.map_err(blame)?;
                 pulled_any |= is_new;
                 images.insert(service.clone(), pin);
             }
@@ -128,8 +140,7 @@ impl Workloads {
     /// Makes sure an image is here, the pinned one if there is a pin. Says whether it had to be looked for.
     async fn pin(
         &self,
-        reference: &str,
-        platform: Option<&str>,
+        wanted: Wanted<'_>,
         pin: Option<&Pin>,
     ) -> Result<(Pin, bool), Failure> {
         if let Some(pin) = pin {
@@ -138,11 +149,12 @@ impl Workloads {
                 return Ok((pin.clone(), false));
             }
         }
-        let wanted = pin.and_then(|pin| pin.repo_digest.as_deref()).unwrap_or(reference);
+        let Wanted { reference, platform, puller } = wanted;
+        let exact = pin.and_then(|pin| pin.repo_digest.as_deref()).unwrap_or(reference);
         let request = PullRequest {
-            reference: wanted.to_owned(),
+            reference: exact.to_owned(),
             platform: platform.map(str::to_owned),
-            auth: self.registries.credentials_for_image(reference),
+            auth: engine_credentials(puller, reference),
             if_missing: true,
         };
         let mut logged = 0;
@@ -183,12 +195,14 @@ impl Workloads {
         component: &PreparedComponent,
         project: &Project,
     ) -> Result<(), Failure> {
+        let puller = self.puller().await?;
         let mut seen = BTreeSet::new();
         for (service, pin) in &component.images {
             if seen.insert(&pin.id) {
                 let definition = project.services.get(service);
                 let platform = definition.and_then(|definition| definition.platform.as_deref());
-                let (found, _) = self.pin(&pin.reference, platform, Some(pin)).await?;
+                let wanted = Wanted { reference: &pin.reference, platform, puller: &puller };
+                let (found, _) = self.pin(wanted, Some(pin)).await?;
                 if found.id != pin.id {
                     let message = format!(
                         "image `{}` is now {}, pinned was {}, and the pinned one is gone",
