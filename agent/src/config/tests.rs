@@ -428,3 +428,48 @@ fn daily_ranges_may_run_over_midnight() {
         assert_eq!(DailyRange::parse(bad), None, "{bad}");
     }
 }
+
+fn shipped(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("dist").join(path)).unwrap()
+}
+
+/// The service makes the directories and the group that the defaults name.
+#[test]
+fn the_shipped_files_agree_with_the_defaults() {
+    let settings = Root::new().settings();
+    let unit = shipped("systemd/system/margo-agent.service");
+    let directive = |name: &str| {
+        let prefix = format!("{name}=");
+        let mut values = unit.lines().filter_map(|line| line.strip_prefix(prefix.as_str()));
+        let value = values.next().unwrap_or_else(|| panic!("{name} is missing"));
+        assert_eq!(values.next(), None, "{name} twice");
+        value
+    };
+    let state_dir = Path::new("/var/lib").join(directive("StateDirectory"));
+    assert_eq!(settings.paths.state_dir, state_dir);
+    assert_eq!(Path::new(directive("RequiresMountsFor")), state_dir);
+    let runtime_dir = Path::new("/run").join(directive("RuntimeDirectory"));
+    assert_eq!(settings.paths.runtime_dir, runtime_dir);
+    let group = format!("g {} ", settings.local_api.group);
+    assert!(shipped("sysusers.d/margo-agent.conf").lines().any(|line| line.starts_with(&group)));
+    let identity = format!("d {} 0700 ", settings.wfm.identity_dir.display());
+    assert!(shipped("tmpfiles.d/margo-agent.conf").lines().any(|line| line.starts_with(&identity)));
+    // I4: restoring must not wait for these.
+    for line in unit.lines().filter(|line| !line.starts_with('#')) {
+        assert!(!line.contains("network-online") && !line.contains("time-sync"), "{line}");
+    }
+}
+
+#[test]
+fn every_line_of_the_unit_has_its_reason() {
+    let unit = shipped("systemd/system/margo-agent.service");
+    let mut above = "";
+    for line in unit.lines() {
+        let (name, _) = line.split_once('=').unwrap_or(("", ""));
+        // These say what the unit is, or go with the line above.
+        let is_plain = ["", "Description", "Documentation", "ExecStart"].contains(&name)
+            || name.ends_with("Mode");
+        assert!(line.starts_with('#') || is_plain || above.starts_with('#'), "{line}");
+        above = line;
+    }
+}

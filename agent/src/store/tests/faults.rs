@@ -126,3 +126,24 @@ fn a_document_over_the_limit_is_refused_before_anything_is_written() {
     assert!(matches!(error, StoreError::TooLarge { .. }));
     assert_eq!(disk.operations(), 0);
 }
+
+/// After a failure the other file is still the only one known to be durable, so it is not the one to write.
+#[test]
+fn a_save_after_a_failed_one_goes_to_the_same_file() {
+    for step in 0..5 {
+        let disk = CrashDisk::default();
+        let (mut store, _) = open(&disk);
+        store.save(&Doc::new(1, 1), Copies::Both).unwrap();
+        store.save(&Doc::new(2, 1), Copies::One).unwrap();
+        let at = disk.operations() + step;
+        let disk = disk.with_fault(Fault { at, errno: Errno::IO, for_good: false });
+        store.save(&Doc::new(3, 1), Copies::One).unwrap_err();
+        store.save(&Doc::new(4, 1), Copies::One).unwrap();
+        for (lost, left) in [("state-a", 4), ("state-b", 2)] {
+            let mut image = disk.live();
+            image.remove(lost);
+            let (_, loaded) = open(&CrashDisk::from_image(&image));
+            assert_eq!(loaded.document, Some(Doc::new(left, 1)), "failed at step {step}");
+        }
+    }
+}
