@@ -68,7 +68,7 @@ fn check_config(sources: &Sources) -> ExitCode {
     }
 }
 
-fn complain(error: &dyn std::error::Error) -> ExitCode {
+fn complain(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     // Nobody is left to tell if stderr is closed.
     let _ = writeln!(std::io::stderr(), "margo-agent: {}", ErrorChain(error));
     ExitCode::FAILURE

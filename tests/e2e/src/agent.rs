@@ -55,6 +55,7 @@ impl Agent {
         format!(
             "[device]\nid = \"lab-device\"\nvendor = \"Lab\"\nmodel_number = \"L1\"\n\
              serial_number = \"1\"\notel_collector = true\n\
+             otel_http_endpoint = \"http://127.0.0.1:4318\"\n\
              [wfm]\nurl = \"{wfm_url}\"\nidentity_dir = \"{identity}\"\n\
              poll_interval_secs = {poll}\nconnect_timeout_secs = 5\nrequest_timeout_secs = 20\n\
              [retry]\ninitial_ms = 200\nmax_ms = 2000\n\
