@@ -42,6 +42,8 @@ pub(crate) struct Spec {
     pub(crate) shares: BTreeSet<String>,
     /// Ending with 0 is a normal end.
     pub(crate) may_complete: bool,
+    /// The engine restarts it by itself.
+    pub(crate) may_restart: bool,
 }
 
 /// What the hash covers.
@@ -117,6 +119,7 @@ pub(crate) fn spec(
         pins,
         shares,
         may_complete: matches!(service.restart, Restart::No | Restart::OnFailure(_)),
+        may_restart: service.restart != Restart::No,
     })
 }
 

@@ -8,7 +8,7 @@ use super::live;
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum as Status, HealthStatusEnum,
+    ContainerInspectResponse, ContainerStateStatusEnum as Status, EventMessage, HealthStatusEnum,
 };
 use bollard::query_parameters::{EventsOptionsBuilder, WaitContainerOptionsBuilder};
 use futures_util::StreamExt;
@@ -65,8 +65,15 @@ pub(crate) async fn settled(
     id: &str,
 ) -> Result<Option<i64>, EngineError> {
     loop {
-        let Ok(code) = timeout(SETTLE, end(engine, docker, id)).await else { return Ok(None) };
-        let code = code?;
+        let code = match timeout(SETTLE, end(engine, docker, id)).await {
+            Ok(code) => code?,
+            Err(_) if !spec.may_restart => return Ok(None),
+            // Its end may have fallen between the start and our wait, and its restart into the wait.
+            Err(_) => match engine.restarted_after(docker, id).await? {
+                None => return Ok(None),
+                Some(code) => code,
+            },
+        };
         if code != 0 || spec.may_complete {
             return Ok(Some(code));
         }
@@ -158,9 +165,31 @@ impl Engine {
 
     /// True when the engine remembers that somebody stopped the container since its last start.
     async fn was_stopped(&self, docker: &Docker, id: &str) -> Result<bool, EngineError> {
+        let last = self.last_event(docker, id, &["start", "kill", "stop"]).await?;
+        Ok(last.is_some_and(|event| event.action.as_deref() != Some("start")))
+    }
+
+    /// The exit code after which the engine restarted a container since it was last told to start it.
+    async fn restarted_after(&self, docker: &Docker, id: &str) -> Result<Option<i64>, EngineError> {
+        let live = inspect(self, docker, id).await?;
+        if live.restart_count.unwrap_or(0) == 0 && live::status(&live) != Status::RESTARTING {
+            return Ok(None);
+        }
+        let last = self.last_event(docker, id, &["die"]).await?;
+        let attributes = last.and_then(|event| event.actor?.attributes).unwrap_or_default();
+        Ok(attributes.get("exitCode").and_then(|code| code.parse().ok()))
+    }
+
+    /// The last event of these kinds that the engine remembers of a container.
+    async fn last_event(
+        &self,
+        docker: &Docker,
+        id: &str,
+        kinds: &[&str],
+    ) -> Result<Option<EventMessage>, EngineError> {
         let filters = HashMap::from([
             ("container", vec![id.to_owned()]),
-            ("event", ["start", "kill", "stop"].map(ToOwned::to_owned).to_vec()),
+            ("event", kinds.iter().map(|kind| (*kind).to_owned()).collect()),
         ]);
         // "Until now" makes the engine answer with what it remembers and close the stream.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -170,12 +199,11 @@ impl Engine {
             .filters(&filters)
             .build();
         let mut events = Box::pin(docker.events(Some(options)));
-        let mut was_stopped = false;
+        let mut last = None;
         while let Some(event) = events.next().await {
-            let event = self.seen("read past events", event)?;
-            was_stopped = event.action.as_deref() != Some("start");
+            last = Some(self.seen("read past events", event)?);
         }
-        Ok(was_stopped)
+        Ok(last)
     }
 
     /// Stops and starts a container, with its own stop time.

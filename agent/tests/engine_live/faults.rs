@@ -193,7 +193,7 @@ async fn a_wrong_image_is_replaced() {
     unit.images.insert("web".to_owned(), bench.image.clone());
     bench.engine.apply(&unit, &WAIT).await.unwrap();
     assert_eq!(bench.engine.prune_images(&candidates, &candidates).await.unwrap(), []);
-    assert_eq!(bench.engine.prune_images(&candidates, &none).await.unwrap(), [other.clone()]);
+    assert_eq!(bench.engine.prune_images(&candidates, &none).await.unwrap().len(), 1);
     assert!(!bench.engine.image_present(&other).await.unwrap());
     assert_eq!(bench.engine.prune_images(&candidates, &none).await.unwrap(), []);
     bench.clean().await;

@@ -25,6 +25,7 @@ fn spec() -> Spec {
         pins: BTreeSet::from(["db".to_owned()]),
         shares: BTreeSet::new(),
         may_complete: true,
+        may_restart: false,
     }
 }
 
