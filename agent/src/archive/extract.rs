@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 const DIRECTORY_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
+/// What unfinished extractions are called.
+const STAGING_PREFIX: &str = ".extract-";
+
 /// A complete, durable extraction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extracted {
@@ -45,7 +48,7 @@ pub fn check_and_extract(
     };
     // Removed again when it goes out of scope, whatever happens below.
     let staging = tempfile::Builder::new()
-        .prefix(".extract-")
+        .prefix(STAGING_PREFIX)
         .tempdir_in(parent)
         .map_err(|source| ArchiveError::write(parent, source))?;
     let tree = staging.path().join("tree");
@@ -53,6 +56,22 @@ pub fn check_and_extract(
     write_tree(&mut tar_gz, &tree, &plan, limits)?;
     swap_into_place(&tree, dest, parent)?;
     Ok(Extracted { top_dir: dest.join(plan.top_dir()) })
+}
+
+/// Deletes what extractions into `parent` left behind when power was lost. Call it at start, before the first one.
+///
+/// # Errors
+/// The directory cannot be read, or something in it cannot be deleted.
+pub fn remove_leftovers(parent: &Path) -> Result<(), ArchiveError> {
+    let fault = |source| ArchiveError::write(parent, source);
+    for entry in std::fs::read_dir(parent).map_err(fault)? {
+        let entry = entry.map_err(fault)?;
+        if entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX) {
+            let path = entry.path();
+            std::fs::remove_dir_all(&path).map_err(|source| ArchiveError::write(path, source))?;
+        }
+    }
+    Ok(())
 }
 
 fn write_tree(

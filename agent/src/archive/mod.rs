@@ -15,7 +15,7 @@ mod tests;
 
 pub use check::{Plan, check};
 pub use error::{ArchiveError, Rule};
-pub use extract::{Extracted, check_and_extract};
+pub use extract::{Extracted, check_and_extract, remove_leftovers};
 pub use limits::ArchiveLimits;
 pub use path::EntryPath;
 

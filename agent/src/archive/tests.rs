@@ -330,6 +330,18 @@ fn extracting_again_replaces_the_whole_tree() {
 }
 
 #[test]
+fn leftovers_of_a_power_cut_are_removed_and_nothing_else() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(place.path().join(".extract-abc/tree/app")).unwrap();
+    std::fs::create_dir_all(place.path().join("kept")).unwrap();
+    remove_leftovers(place.path()).unwrap();
+    let left: Vec<_> =
+        std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["kept"]);
+    assert!(remove_leftovers(&place.path().join("none")).is_err());
+}
+
+#[test]
 fn errors_name_the_entry_and_have_a_class() {
     let error = check(&*with(&[file("app/../evil")]), &ArchiveLimits::default()).unwrap_err();
     assert_eq!(error.to_string(), "archive entry `app/../evil`: path contains `..`");

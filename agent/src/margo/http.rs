@@ -167,11 +167,6 @@ impl Http {
         }
     }
 
-    /// The next request opens a new connection.
-    fn forget_connection(&self) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
     fn build(&self) -> Result<Client, SetupError> {
         Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
@@ -186,7 +181,8 @@ impl Http {
             .connect_timeout(Duration::from_millis(self.limits.connect_timeout_ms))
             .read_timeout(Duration::from_millis(self.limits.read_timeout_ms))
             .pool_max_idle_per_host(1)
-            .pool_idle_timeout(Duration::from_millis(self.limits.max_connection_age_ms))
+            // The age is checked when a request is made; this closes a connection that nobody asks for again.
+            .pool_idle_timeout(Duration::from_millis(self.limits.max_connection_age_ms.max(1000)))
             .build()
             .map_err(|source| SetupError::Client { source })
     }
@@ -215,17 +211,9 @@ impl Http {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         let request = request.timeout(Duration::from_millis(timeout_ms));
-        let result = async {
-            let response =
-                request.send().await.map_err(|e| WfmError::of_transport(operation, e))?;
-            read_answer(operation, response, ask.body_bytes_max).await
-        }
-        .await;
-        if matches!(result, Err(WfmError::Unreachable { .. })) {
-            // Half-dead connections look alive until they are used.
-            self.forget_connection();
-        }
-        result
+        let sent = request.send().await;
+        let response = sent.map_err(|error| WfmError::of_transport(operation, error))?;
+        read_answer(operation, response, ask.body_bytes_max).await
     }
 }
 

@@ -19,7 +19,7 @@ mod quantity;
 mod retry_after;
 pub mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod wire;
 
 pub use client::{Accepted, ManifestFetched, Poll, WfmClient};

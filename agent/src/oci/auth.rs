@@ -24,7 +24,8 @@ pub(super) fn parse_challenge(header: &str) -> Option<Challenge> {
     if header.len() > CHALLENGE_BYTES_MAX {
         return None;
     }
-    let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
+    let header = header.trim();
+    let (scheme, rest) = header.split_once(' ').unwrap_or((header, ""));
     if scheme.eq_ignore_ascii_case("basic") {
         return Some(Challenge::Basic);
     }

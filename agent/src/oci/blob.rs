@@ -86,26 +86,11 @@ pub(super) async fn download(
     what: &str,
 ) -> Result<(), OciError> {
     let writer = Writer::start(store.clone());
-    let mut have_bytes = 0_u64;
-    let mut failures = 0_u32;
-    loop {
-        let before = have_bytes;
-        match attempt(session, layer, &writer, &mut have_bytes, what).await? {
-            Attempt::Complete | Attempt::WriterStopped => break,
-            Attempt::Broken(error) => {
-                failures = failures.saturating_add(1);
-                if failures > limits.attempts_max {
-                    return Err(error);
-                }
-                // Only fruitless attempts need a pause.
-                if have_bytes == before {
-                    let pause_ms = limits.retry_pause_ms.saturating_mul(u64::from(failures));
-                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-                }
-            }
-        }
-    }
-    let temp = writer.finish(what).await?;
+    let transferred = transfer(session, layer, &writer, limits, what).await;
+    // Waited for even after a failure, so that the partial file is gone when this returns.
+    let temp = writer.finish(what).await;
+    transferred?;
+    let temp = temp?;
     let (store, digest) = (store.clone(), layer.digest.clone());
     let stored = tokio::task::spawn_blocking(move || store.put_file(temp, &digest)).await;
     match stored {
@@ -114,6 +99,36 @@ pub(super) async fn download(
             what: what.to_owned(),
             reason: format!("storing stopped: {error}"),
         }),
+    }
+}
+
+/// Attempts until every byte is with the writer, or the writer has stopped.
+async fn transfer(
+    session: &mut Session,
+    layer: &Layer,
+    writer: &Writer,
+    limits: &OciLimits,
+    what: &str,
+) -> Result<(), OciError> {
+    let mut have_bytes = 0_u64;
+    let mut failures = 0_u32;
+    loop {
+        let before = have_bytes;
+        match attempt(session, layer, writer, &mut have_bytes, what).await? {
+            Attempt::Complete | Attempt::WriterStopped => return Ok(()),
+            Attempt::Broken(error) => {
+                // A transfer that gets on may be cut as often as it likes; the whole pull has a time limit.
+                let got_on = have_bytes > before;
+                failures = if got_on { 0 } else { failures.saturating_add(1) };
+                if failures > limits.attempts_max {
+                    return Err(error);
+                }
+                if !got_on {
+                    let pause_ms = limits.retry_pause_ms.saturating_mul(u64::from(failures));
+                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                }
+            }
+        }
     }
 }
 
@@ -138,7 +153,8 @@ async fn attempt(
     let path = format!("blobs/{}", layer.digest);
     let mut response = match session.get(&path, &headers, what).await {
         Ok(response) => response,
-        Err(error @ (OciError::Transport { .. } | OciError::Busy { .. })) => {
+        // A registry that says how long to wait is not asked again at once.
+        Err(error @ (OciError::Transport { .. } | OciError::Busy { retry_after_ms: None, .. })) => {
             return Ok(Attempt::Broken(error));
         }
         Err(error) => return Err(error),

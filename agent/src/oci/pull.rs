@@ -25,7 +25,7 @@ pub struct OciLimits {
     pub read_timeout_ms: u64,
     /// A whole pull, in milliseconds.
     pub pull_timeout_ms: u64,
-    /// Broken transfers of one blob before the pull fails. What came is kept in between.
+    /// Fruitless transfers of one blob in a row before the pull fails. What came is kept in between.
     pub attempts_max: u32,
     /// Pause after a fruitless transfer, times its number, in milliseconds.
     pub retry_pause_ms: u64,
@@ -169,7 +169,7 @@ impl Puller {
         pinned: Option<&Digest>,
         what: &str,
     ) -> Result<Bytes, OciError> {
-        let wanted = pinned.map_or(reference.tag(), Digest::as_str);
+        let wanted = pinned.map_or_else(|| reference.tag(), Digest::as_str);
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(MANIFEST_MEDIA_TYPE));
         let response = session.get(&format!("manifests/{wanted}"), &headers, what).await?;

@@ -203,7 +203,7 @@ async fn a_huge_or_cut_problem_does_not_hide_the_status() {
 }
 
 #[tokio::test]
-async fn lost_connections_and_silence_are_unreachable_and_then_forgotten() {
+async fn lost_connections_and_silence_are_unreachable_and_not_reused() {
     let calls = AtomicUsize::new(0);
     let limits = Limits { request_timeout_ms: 300, ..Limits::default() };
     let lab = lab(Setup { limits, ..Setup::default() }, move |_| {

@@ -94,7 +94,8 @@ impl Default for Setup {
     }
 }
 
-type Handler = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
+/// What a server does with each request.
+pub(crate) type Handler = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
 
 /// Starts a server on a free port and makes a client for it.
 pub(crate) async fn lab(
