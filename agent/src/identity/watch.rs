@@ -48,6 +48,10 @@ where
 }
 
 /// A new watch each time: the directory may have been replaced or mounted over.
+#[expect(
+    deprecated,
+    reason = "unsound only for types that do not keep their descriptor; OwnedFd does, and unsafe is forbidden"
+)]
 fn arm(directory: &Path) -> std::io::Result<AsyncFd<OwnedFd>> {
     let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     let changes = WatchFlags::CREATE
