@@ -16,6 +16,7 @@ use super::args::{UpOptions, absolute};
 const DEVICE_DIR: &str = "device";
 
 pub(super) async fn run(dir: PathBuf, options: UpOptions) -> CliResult {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let dir = absolute(dir);
