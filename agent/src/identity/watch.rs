@@ -77,7 +77,7 @@ fn drain(fd: &OwnedFd) {
 }
 
 fn nearest_existing(directory: &Path) -> &Path {
-    directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
+    directory.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("/"))
 }
 
 #[cfg(test)]

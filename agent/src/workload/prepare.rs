@@ -7,7 +7,7 @@ use super::registries::engine_credentials;
 use super::{Workloads, blocking};
 use crate::archive::check_and_extract;
 use crate::compose::{self, model::Project};
-use crate::engine::{ImageId, PullRequest, Synced};
+use crate::engine::{ImageId, PullRequest, PulledImage, Synced};
 use crate::margo::ApplicationDeployment;
 use crate::margo::deployment::Component;
 use crate::oci::{OciReference, Puller};
@@ -150,23 +150,34 @@ impl Workloads {
             auth: engine_credentials(puller, reference),
             if_missing: true,
         };
-        let mut logged = 0;
-        let pulled = self.engine.pull(&request, |progress| {
-            if progress.layers_done > logged {
-                logged = progress.layers_done;
+        let pulled = match self.pull(&request).await {
+            // Not here and not to be had: perhaps it ships with the device.
+            Err(failure) if self.load_preloaded_images().await? > 0 => {
+                tracing::debug!(image = %request.reference, %failure, "looking among loaded images");
+                self.pull(&request).await?
+            }
+            pulled => pulled?,
+        };
+        let repo_digest = pulled.repo_digest.or_else(|| pin?.repo_digest.clone());
+        let id = pulled.id.as_str().to_owned();
+        Ok((Pin { reference: reference.to_owned(), id, repo_digest }, true))
+    }
+
+    async fn pull(&self, request: &PullRequest) -> Result<PulledImage, Failure> {
+        let mut layers_done = 0;
+        let pulled = self.engine.pull(request, |progress| {
+            if progress.layers_done > layers_done {
+                layers_done = progress.layers_done;
                 tracing::info!(
                     image = %request.reference,
-                    layers_done = progress.layers_done,
+                    layers_done,
                     layers_total = progress.layers_total,
                     bytes_done = progress.bytes_done,
                     "pulling"
                 );
             }
         });
-        let pulled = pulled.await.map_err(|error| error.to_failure())?;
-        let repo_digest = pulled.repo_digest.or_else(|| pin?.repo_digest.clone());
-        let id = pulled.id.as_str().to_owned();
-        Ok((Pin { reference: reference.to_owned(), id, repo_digest }, true))
+        pulled.await.map_err(|error| error.to_failure())
     }
 
     /// Engines record a layer as complete before its files are on disk: without this, a power cut leaves images
