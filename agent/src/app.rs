@@ -11,6 +11,7 @@ use crate::identity;
 use crate::local_api::{EventLog, LocalApi, Query, StoreStatus};
 use crate::log_message;
 use crate::logging::{ErrorChain, LevelHandle, catalog};
+use crate::restored::RestoreWatch;
 use crate::store::{Condition, Copies, Store, StoreError};
 use crate::supervise::{self, Signal, Signals, Watchdog};
 use state_machine::backoff::seed_of;
@@ -159,6 +160,7 @@ async fn run_once(
     let mut watchdog = Watchdog::from_env();
     let wait_max = watchdog.wait_max();
     let mut is_ready = false;
+    let mut restore = RestoreWatch::new(began_ms);
     let driver = Driver::new(loaded.document.unwrap_or_default(), policy, parts);
     let driver = driver.with_progress(move |state| {
         if !is_ready {
@@ -173,6 +175,7 @@ async fn run_once(
                 state.stage()
             );
         }
+        restore.look(state);
         watchdog.progress();
     });
     let end = wait_for_end(sources, signals);
@@ -214,7 +217,10 @@ async fn wait_for_end(sources: &Sources, signals: &mut Signals) -> End {
 
 fn condition(condition: &Condition) -> StoreCondition {
     match condition {
-        Condition::Fresh => StoreCondition::Fresh,
+        Condition::Fresh => {
+            log_message!(catalog::STATE_FRESH, "nothing was ever saved here");
+            StoreCondition::Fresh
+        }
         Condition::Intact => StoreCondition::Intact,
         Condition::Healed { .. } => StoreCondition::Healed,
         Condition::Unhealed { damaged_file, reason, error } => {

@@ -3,7 +3,8 @@
 use super::{Shared, lock};
 use crate::clock;
 use crate::identity::{Clock as TlsClock, Svid, TrustBundle, client_config};
-use crate::logging::ErrorChain;
+use crate::log_message;
+use crate::logging::{ErrorChain, catalog};
 use crate::margo::{Limits, WfmClient, WfmError};
 use crate::workload::blocking;
 use state_machine::effect::Outcome;
@@ -19,7 +20,29 @@ pub struct Connection {
     pub identity_error: Option<String>,
     /// When the WFM last answered, in milliseconds since 1970.
     pub last_contact_unix_ms: Option<u64>,
+    /// The last exchange reached the WFM.
+    pub is_reached: bool,
     pub(super) client: Option<Arc<WfmClient>>,
+}
+
+/// Part of an SVID's life that is left when its renewal is overdue: one in so many.
+const OVERDUE_PART: i64 = 5;
+
+/// Says so while there is time: an expired SVID cuts the device off from its WFM, though not from its workloads.
+fn warn_of_expiry(svid: &Svid) {
+    let now = i64::try_from(clock::wall_unix_ms() / 1_000).unwrap_or(i64::MAX);
+    let (begin, end) = (svid.not_before_unix_secs(), svid.not_after_unix_secs());
+    let left_secs = end.saturating_sub(now);
+    let life_secs = end.saturating_sub(begin);
+    if left_secs < life_secs.checked_div(OVERDUE_PART).unwrap_or_default() {
+        let when = u64::try_from(end).unwrap_or_default().saturating_mul(1_000);
+        log_message!(
+            catalog::IDENTITY_EXPIRING,
+            left_secs,
+            "the SVID is valid until {}, {left_secs} s from now",
+            clock::format_utc(when)
+        );
+    }
 }
 
 impl Shared {
@@ -30,6 +53,7 @@ impl Shared {
         match loaded {
             Ok((svid, url)) => {
                 let identity = svid.id().identity_key(&url);
+                warn_of_expiry(&svid);
                 connection.svid = Some(svid);
                 connection.identity_error = None;
                 Ok(Outcome::IdentityLoaded { identity })
@@ -105,7 +129,11 @@ impl Shared {
                 Code::WfmUnreachable | Code::WfmUntrusted | Code::ClockBehind
             )
         );
+        let was_reached = std::mem::replace(&mut lock(&self.connection).is_reached, !silent);
         if !silent {
+            if !was_reached {
+                log_message!(catalog::WFM_REACHED, "the fleet manager answers");
+            }
             lock(&self.connection).last_contact_unix_ms = Some(clock::wall_unix_ms());
             if let Err(error) = lock(&self.clock).note_trusted() {
                 tracing::debug!(%error, "the clock's floor could not be kept, ignoring");
