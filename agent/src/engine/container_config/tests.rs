@@ -1,3 +1,5 @@
+//! Translation of a service into a create request, by table.
+
 use super::*;
 use crate::compose::model::{
     Dependency, Mount, MountSource, Network, Port, Project, Resources, Volume,

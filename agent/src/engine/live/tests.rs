@@ -1,3 +1,5 @@
+//! Comparing a live container with what would be created.
+
 use super::*;
 use bollard::models::{
     ContainerConfig, ContainerCreateBody, EndpointIpamConfig, NetworkSettings, RestartPolicy,
