@@ -235,6 +235,7 @@ fn walk(
                     report.problem(
                         Problem::new(path, ProblemKind::Invalid, message).at(line, column),
                     );
+                    report.spoilt.insert(path.to_owned());
                 }
             }
             for name in unset {

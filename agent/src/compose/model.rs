@@ -39,7 +39,7 @@ pub struct Service {
     pub tmpfs: BTreeMap<String, String>,
     /// Networks joined by key, in order of the file. Empty when `network_mode` is set.
     pub networks: BTreeMap<String, NetworkAttachment>,
-    /// `none`, `host` (if policy permits), or `service:<name>`; `None` = `networks`.
+    /// `none`, `bridge`, `host` (if policy permits), or `service:<name>`; `None` = `networks`.
     pub network_mode: Option<String>,
     /// Start order.
     pub depends_on: BTreeMap<String, Dependency>,
@@ -85,7 +85,7 @@ pub struct Service {
     pub logging: Option<Logging>,
     /// Limits and reservations, from `deploy.resources`, `mem_limit`, `cpus` and friends.
     pub resources: Resources,
-    /// Files mounted read-only from the archive (`configs`, `secrets`).
+    /// Files mounted read-only from the archive (`configs`). `secrets` are host files: they are among `mounts`.
     pub files: Vec<FileMount>,
     /// `host:address` entries.
     pub extra_hosts: Vec<String>,
@@ -277,12 +277,16 @@ pub struct Resources {
 }
 
 /// A file from the archive (or inline content) mounted into the container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FileMount {
-    /// Path of the file inside the extracted archive, relative to its top directory.
+    /// Path of the file inside the extracted archive, relative to its top directory. Empty if `content` is there.
     pub archive_path: PathBuf,
     /// Absolute path in the container.
     pub target: String,
+    /// Inline content, written into the created container (owner root) before it starts.
+    pub content: Option<String>,
+    /// File mode of `content`; `None` = 0444. Never set for a file of the archive.
+    pub mode: Option<u32>,
 }
 
 /// A network of the project.

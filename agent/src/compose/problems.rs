@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use state_machine::failure::{Code, Failure};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Most problems kept of one file; the rest are counted only (I11).
@@ -129,10 +130,15 @@ impl std::error::Error for Problems {}
 pub(super) struct Report {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
+    /// Paths that could not be interpolated: what they would have been is not judged again.
+    pub(super) spoilt: BTreeSet<String>,
 }
 
 impl Report {
     pub(super) fn problem(&mut self, problem: Problem) {
+        if self.spoilt.contains(&problem.path) {
+            return;
+        }
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(problem);
         }
