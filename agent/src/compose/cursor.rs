@@ -129,6 +129,7 @@ impl Report {
             _ => "",
         };
         self.invalid(at, format!("must be {wanted}, not {}{hint}", at.kind_word()));
+        self.spoilt.insert(at.path.clone());
         None
     }
 

@@ -246,6 +246,7 @@ mod tests {
             ("A=a b # c", vec![("A", "a b")]),
             ("A=a#b", vec![("A", "a#b")]),
             ("A=x=y", vec![("A", "x=y")]),
+            ("A=\\$5 $", vec![("A", "\\$5 $")]),
             ("A=http://h:1/p", vec![("A", "http://h:1/p")]),
             ("A='x $P \\n'", vec![("A", "x $P \\n")]),
             ("A='it\\'s'", vec![("A", "it's")]),

@@ -92,12 +92,9 @@ fn expand_nested(
             out.push_str(&braced(inside, values, unset, nesting)?);
             rest = behind.strip_prefix('}').unwrap_or(behind);
         } else {
-            let length = name_length(after);
-            if length == 0 {
-                return Err(Error::Malformed("`$` that is followed by no name".to_owned()));
-            }
-            let (name, behind) = after.split_at(length);
-            out.push_str(value_or_empty(name, values, unset));
+            let (name, behind) = after.split_at(name_length(after));
+            // A dollar sign before anything else stays one, as in compose.
+            out.push_str(if name.is_empty() { "$" } else { value_or_empty(name, values, unset) });
             rest = behind;
         }
         if out.len() > STRING_BYTES_MAX {

@@ -142,7 +142,7 @@ fn project(root: &Cursor<'_>, dropped: &BTreeSet<String>, context: &mut Context<
             let entries = named(&at, context);
             context.declared.services =
                 entries.iter().map(|(name, _)| (*name).to_owned()).collect();
-            if entries.is_empty() && at.is_map() {
+            if entries.is_empty() && (at.is_map() || at.is_null()) {
                 context.report.invalid(&at, "has no active service");
             }
             for (name, at) in entries {

@@ -130,7 +130,7 @@ impl std::error::Error for Problems {}
 pub(super) struct Report {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
-    /// Paths that could not be interpolated: what they would have been is not judged again.
+    /// Paths that could not be interpolated or have a wrong type: they are not judged again.
     pub(super) spoilt: BTreeSet<String>,
 }
 

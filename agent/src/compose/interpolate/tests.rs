@@ -51,6 +51,11 @@ fn every_form_expands() {
         ("${NO:-a:b?c-d+e}", "a:b?c-d+e"),
         ("${NO:-a b}", "a b"),
         ("${NO:-é}ü", "éü"),
+        ("$", "$"),
+        ("a$", "a$"),
+        ("$ A $5 $- $(date)", "$ A $5 $- $(date)"),
+        ("${NO:-$}", "$"),
+        ("${NO:-}}", "}"),
     ] {
         let mut unset = BTreeSet::new();
         assert_eq!(expand(text, &environment(), &mut unset), Ok(expected.to_owned()), "{text}");
@@ -60,8 +65,8 @@ fn every_form_expands() {
 #[test]
 fn malformed_references_are_errors() {
     for text in [
-        "$", "a$", "$ A", "$1", "${", "${}", "${A", "${1}", "${A!}", "${A:}", "${A:x}", "${ A}", "${A }",
-        "${NO:-${}", "${A:-$}", "${-x}", "$-", "$(date)",
+        "${", "${}", "${A", "${1}", "${A!}", "${A:}", "${A:x}", "${ A}", "${A }",
+        "${NO:-${}", "${A:-${1}}", "${-x}",
     ] {
         let error = expand(text, &environment(), &mut BTreeSet::new());
         assert!(matches!(error, Err(Error::Malformed(_))), "{text}: {error:?}");
