@@ -65,8 +65,18 @@ fn every_form_expands() {
 #[test]
 fn malformed_references_are_errors() {
     for text in [
-        "${", "${}", "${A", "${1}", "${A!}", "${A:}", "${A:x}", "${ A}", "${A }",
-        "${NO:-${}", "${A:-${1}}", "${-x}",
+        "${",
+        "${}",
+        "${A",
+        "${1}",
+        "${A!}",
+        "${A:}",
+        "${A:x}",
+        "${ A}",
+        "${A }",
+        "${NO:-${}",
+        "${A:-${1}}",
+        "${-x}",
     ] {
         let error = expand(text, &environment(), &mut BTreeSet::new());
         assert!(matches!(error, Err(Error::Malformed(_))), "{text}: {error:?}");
@@ -119,7 +129,8 @@ fn growth_and_nesting_are_limited() {
 
 #[test]
 fn a_tree_is_expanded_with_paths_and_without_its_keys() {
-    let mut root = yaml::parse("$A: $A\nb:\n  - c: ${NO:?gone}\n    d: $MISSING\n  - '${'\nn: 1\n").unwrap();
+    let mut root =
+        yaml::parse("$A: $A\nb:\n  - c: ${NO:?gone}\n    d: $MISSING\n  - '${'\nn: 1\n").unwrap();
     let mut report = Report::default();
     interpolate(&mut root, &environment(), &mut report);
     let Value::Map(entries) = &root.value else { panic!() };

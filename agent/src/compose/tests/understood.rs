@@ -63,13 +63,37 @@ fn mounts() {
         ("/srv/lab/x:/a", bind(true), "/a", false, true),
         ("/srv/lab//x/:/a:ro", bind(true), "/a", true, true),
         ("{type: volume, source: data, target: /a}", volume(false), "/a", false, false),
-        ("{type: volume, source: data, target: /a, read_only: true, volume: {nocopy: true}}", volume(true), "/a", true, false),
+        (
+            "{type: volume, source: data, target: /a, read_only: true, volume: {nocopy: true}}",
+            volume(true),
+            "/a",
+            true,
+            false,
+        ),
         ("{type: volume, target: /a}", MountSource::Anonymous, "/a", false, false),
         ("{type: bind, source: /srv/lab/x, target: /a}", bind(false), "/a", false, false),
-        ("{type: bind, source: /srv/lab/x, target: /a, bind: {create_host_path: true}}", bind(true), "/a", false, false),
+        (
+            "{type: bind, source: /srv/lab/x, target: /a, bind: {create_host_path: true}}",
+            bind(true),
+            "/a",
+            false,
+            false,
+        ),
         ("{type: tmpfs, target: /a}", tmpfs(None, None), "/a", false, false),
-        ("{type: tmpfs, target: /a, tmpfs: {size: 1m, mode: 0700}}", tmpfs(Some(1 << 20), Some(0o700)), "/a", false, false),
-        ("{type: tmpfs, target: /a, tmpfs: {size: 1024}}", tmpfs(Some(1024), None), "/a", false, false),
+        (
+            "{type: tmpfs, target: /a, tmpfs: {size: 1m, mode: 0700}}",
+            tmpfs(Some(1 << 20), Some(0o700)),
+            "/a",
+            false,
+            false,
+        ),
+        (
+            "{type: tmpfs, target: /a, tmpfs: {size: 1024}}",
+            tmpfs(Some(1024), None),
+            "/a",
+            false,
+            false,
+        ),
     ] {
         let expected = Mount { source, target: target.to_owned(), read_only, short_form };
         assert_eq!(service(&format!("volumes: [{text}]")).mounts, [expected], "{text}");
@@ -82,7 +106,10 @@ fn mounts() {
     assert_eq!(mounts.iter().map(|m| m.target.as_str()).collect::<Vec<_>>(), ["/a", "/b"]);
     assert_eq!(mounts[0].source, bind(true));
     assert_eq!(service("tmpfs: /run").tmpfs, map(&[("/run", "")]));
-    assert_eq!(service("tmpfs: ['/run:size=1m', /t]").tmpfs, map(&[("/run", "size=1m"), ("/t", "")]));
+    assert_eq!(
+        service("tmpfs: ['/run:size=1m', /t]").tmpfs,
+        map(&[("/run", "size=1m"), ("/t", "")])
+    );
 }
 
 #[test]
@@ -101,10 +128,19 @@ fn configs_and_secrets() {
         };
         assert_eq!(service(&format!("configs: {text}")).files, [expected], "{text}");
     }
-    for (text, target) in [("[s]", "/run/secrets/s"), ("[{source: s, target: t}]", "/run/secrets/t"), ("[{source: s, target: /t}]", "/t")] {
+    for (text, target) in [
+        ("[s]", "/run/secrets/s"),
+        ("[{source: s, target: t}]", "/run/secrets/t"),
+        ("[{source: s, target: /t}]", "/t"),
+    ] {
         let mount = service(&format!("secrets: {text}")).mounts.remove(0);
-        assert_eq!((mount.target.as_str(), mount.read_only, mount.short_form), (target, true, false));
-        let MountSource::Bind { path, create_host_path: false, .. } = mount.source else { panic!() };
+        assert_eq!(
+            (mount.target.as_str(), mount.read_only, mount.short_form),
+            (target, true, false)
+        );
+        let MountSource::Bind { path, create_host_path: false, .. } = mount.source else {
+            panic!()
+        };
         assert_eq!(path, Path::new("/srv/lab/s"));
     }
     let dir = tempfile::tempdir().unwrap();
@@ -127,7 +163,8 @@ fn networks_and_modes() {
     assert_eq!(service("networks: []").networks.len(), 0);
     assert_eq!(service("networks: [net, default]").networks.len(), 2);
     assert_eq!(service("networks: {net: }").networks["net"], NetworkAttachment::default());
-    let full = service("networks: {net: {aliases: [x, y, x], ipv4_address: 10.9.1.2, priority: 5}}");
+    let full =
+        service("networks: {net: {aliases: [x, y, x], ipv4_address: 10.9.1.2, priority: 5}}");
     let expected = NetworkAttachment {
         aliases: strings(&["x", "y"]),
         ipv4_address: Some("10.9.1.2".to_owned()),
@@ -141,8 +178,7 @@ fn networks_and_modes() {
     }
     for key in ["network_mode", "pid", "ipc"] {
         let service = service(&format!("{key}: 'service:b'"));
-        let expected =
-            Dependency { condition: Condition::Started, restart: true, required: true };
+        let expected = Dependency { condition: Condition::Started, restart: true, required: true };
         assert_eq!(service.depends_on["b"], expected, "{key}");
     }
     assert_eq!(service("ipc: shareable").ipc.as_deref(), Some("shareable"));
@@ -189,7 +225,10 @@ fn top_level_networks_and_volumes() {
     assert!(networks["o"].external && networks["o"].name.as_deref() == Some("old"));
     assert_eq!(loaded.warnings[0].path, "networks.o.external.name");
     let volumes = &loaded.project.volumes;
-    assert_eq!(volumes["vv"].driver_opts, map(&[("device", "tmpfs"), ("o", "size=1m"), ("type", "tmpfs")]));
+    assert_eq!(
+        volumes["vv"].driver_opts,
+        map(&[("device", "tmpfs"), ("o", "size=1m"), ("type", "tmpfs")])
+    );
     assert_eq!(volumes["vv"].labels, map(&[("n", "1")]));
     assert!(volumes["ee"].external && volumes["ee"].name.is_none());
 }
@@ -200,8 +239,14 @@ fn dependencies_and_profiles() {
     for (text, expected) in [
         ("[b]", dependency(Condition::Started, false, true)),
         ("{b: {condition: service_started}}", dependency(Condition::Started, false, true)),
-        ("{b: {condition: service_healthy, restart: true}}", dependency(Condition::Healthy, true, true)),
-        ("{b: {condition: service_completed_successfully, required: false}}", dependency(Condition::CompletedSuccessfully, false, false)),
+        (
+            "{b: {condition: service_healthy, restart: true}}",
+            dependency(Condition::Healthy, true, true),
+        ),
+        (
+            "{b: {condition: service_completed_successfully, required: false}}",
+            dependency(Condition::CompletedSuccessfully, false, false),
+        ),
     ] {
         assert_eq!(service(&format!("depends_on: {text}")).depends_on["b"], expected, "{text}");
     }
@@ -213,7 +258,8 @@ fn dependencies_and_profiles() {
     let text = text.replace("build: .", "image: y");
     for (profiles, count) in [("nothing", 1), ("debug", 2), ("x, other", 2), ("*", 2), ("", 1)] {
         env.insert("COMPOSE_PROFILES".to_owned(), profiles.to_owned());
-        let loaded = load_str(&text, Path::new("/nonexistent"), &env, &HostPolicy::default()).unwrap();
+        let loaded =
+            load_str(&text, Path::new("/nonexistent"), &env, &HostPolicy::default()).unwrap();
         assert_eq!(loaded.project.services.len(), count, "{profiles}");
     }
 }
@@ -237,9 +283,18 @@ fn health_checks() {
         ("{disable: true, test: a}", check(&["NONE"])),
         ("{disable: false, test: a}", check(&["CMD-SHELL", "a"])),
         ("{interval: 1m30s}", Healthcheck { interval_ns: Some(90_000_000_000), ..check(&[]) }),
-        ("{timeout: 500ms, retries: 3}", Healthcheck { timeout_ns: Some(500_000_000), retries: Some(3), ..check(&[]) }),
-        ("{start_period: 1.5s, retries: '4'}", Healthcheck { start_period_ns: Some(1_500_000_000), retries: Some(4), ..check(&[]) }),
-        ("{start_interval: 1s}", Healthcheck { start_interval_ns: Some(1_000_000_000), ..check(&[]) }),
+        (
+            "{timeout: 500ms, retries: 3}",
+            Healthcheck { timeout_ns: Some(500_000_000), retries: Some(3), ..check(&[]) },
+        ),
+        (
+            "{start_period: 1.5s, retries: '4'}",
+            Healthcheck { start_period_ns: Some(1_500_000_000), retries: Some(4), ..check(&[]) },
+        ),
+        (
+            "{start_interval: 1s}",
+            Healthcheck { start_interval_ns: Some(1_000_000_000), ..check(&[]) },
+        ),
     ] {
         assert_eq!(service(&format!("healthcheck: {text}")).healthcheck, Some(expected), "{text}");
     }
@@ -267,9 +322,22 @@ fn limits() {
         ("mem_limit: 64m", Resources { memory_bytes: Some(64 * mib), ..none.clone() }),
         ("mem_limit: 67108864", Resources { memory_bytes: Some(64 * mib), ..none.clone() }),
         ("mem_limit: 0", none.clone()),
-        ("mem_limit: 64m, memswap_limit: -1", Resources { memory_bytes: Some(64 * mib), memory_swap_bytes: Some(-1), ..none.clone() }),
-        ("mem_limit: 64m, memswap_limit: 1g", Resources { memory_bytes: Some(64 * mib), memory_swap_bytes: Some(1 << 30), ..none.clone() }),
-        ("mem_reservation: 32m", Resources { memory_reservation_bytes: Some(32 * mib), ..none.clone() }),
+        (
+            "mem_limit: 64m, memswap_limit: -1",
+            Resources { memory_bytes: Some(64 * mib), memory_swap_bytes: Some(-1), ..none.clone() },
+        ),
+        (
+            "mem_limit: 64m, memswap_limit: 1g",
+            Resources {
+                memory_bytes: Some(64 * mib),
+                memory_swap_bytes: Some(1 << 30),
+                ..none.clone()
+            },
+        ),
+        (
+            "mem_reservation: 32m",
+            Resources { memory_reservation_bytes: Some(32 * mib), ..none.clone() },
+        ),
         ("cpus: 1.5", Resources { nano_cpus: Some(1_500_000_000), ..none.clone() }),
         ("cpus: '0.7'", Resources { nano_cpus: Some(700_000_000), ..none.clone() }),
         ("cpus: 2", Resources { nano_cpus: Some(2_000_000_000), ..none.clone() }),
@@ -277,17 +345,32 @@ fn limits() {
         ("cpuset: '0-1,3'", Resources { cpuset: Some("0-1,3".to_owned()), ..none.clone() }),
         ("pids_limit: 10", Resources { pids: Some(10), ..none.clone() }),
         ("pids_limit: -1", Resources { pids: Some(-1), ..none.clone() }),
-        ("deploy: {replicas: 1, resources: {limits: {cpus: '0.5', memory: 64M, pids: 9}, reservations: {memory: 8m}}}",
-         Resources { nano_cpus: Some(500_000_000), memory_bytes: Some(64 * mib), pids: Some(9), memory_reservation_bytes: Some(8 * mib), ..none.clone() }),
-        ("mem_limit: 64m, deploy: {resources: {limits: {memory: 64M}}}", Resources { memory_bytes: Some(64 * mib), ..none.clone() }),
+        (
+            "deploy: {replicas: 1, resources: {limits: {cpus: '0.5', memory: 64M, pids: 9}, reservations: {memory: 8m}}}",
+            Resources {
+                nano_cpus: Some(500_000_000),
+                memory_bytes: Some(64 * mib),
+                pids: Some(9),
+                memory_reservation_bytes: Some(8 * mib),
+                ..none.clone()
+            },
+        ),
+        (
+            "mem_limit: 64m, deploy: {resources: {limits: {memory: 64M}}}",
+            Resources { memory_bytes: Some(64 * mib), ..none.clone() },
+        ),
         ("deploy: ~", none.clone()),
     ] {
         assert_eq!(service(text).resources, expected, "{text}");
     }
     let warned = loaded(&one("deploy: {resources: {reservations: {cpus: 0.1}}}")).warnings;
     assert_eq!(warned[0].path, "services.a.deploy.resources.reservations.cpus");
-    let limits = service("ulimits: {nproc: 5, nofile: {soft: 1, hard: 2}, memlock: -1, core: {soft: 0, hard: -1}}").ulimits;
-    let expected = [("core", (0, -1)), ("memlock", (-1, -1)), ("nofile", (1, 2)), ("nproc", (5, 5))];
+    let limits = service(
+        "ulimits: {nproc: 5, nofile: {soft: 1, hard: 2}, memlock: -1, core: {soft: 0, hard: -1}}",
+    )
+    .ulimits;
+    let expected =
+        [("core", (0, -1)), ("memlock", (-1, -1)), ("nofile", (1, 2)), ("nproc", (5, 5))];
     assert_eq!(limits, expected.map(|(name, limit)| (name.to_owned(), limit)).into());
     assert_eq!(service("shm_size: 16m").shm_size_bytes, Some(16 * mib));
 }
@@ -304,17 +387,32 @@ fn other_attributes() {
     );
     assert_eq!((full.user.as_deref(), full.group_add), (Some("1:2"), strings(&["3", "4"])));
     assert_eq!((full.working_dir.as_deref(), full.hostname.as_deref()), (Some("/w"), Some("h")));
-    assert_eq!((full.domainname.as_deref(), full.container_name.as_deref()), (Some("d.e"), Some("cn")));
+    assert_eq!(
+        (full.domainname.as_deref(), full.container_name.as_deref()),
+        (Some("d.e"), Some("cn"))
+    );
     assert_eq!((full.cap_drop, full.cap_add), (strings(&["ALL"]), strings(&["CAP_CHOWN"])));
     assert!(full.read_only && full.stdin_open && full.tty && full.init == Some(true));
     assert_eq!(full.sysctls, map(&[("net.a", "1")]));
-    assert_eq!((full.stop_signal.as_deref(), full.stop_grace_period_ms), (Some("SIGUSR1"), Some(1500)));
+    assert_eq!(
+        (full.stop_signal.as_deref(), full.stop_grace_period_ms),
+        (Some("SIGUSR1"), Some(1500))
+    );
     assert_eq!((full.platform.as_deref(), full.oom_score_adj), (Some("linux/arm64"), Some(-5)));
     assert_eq!(full.security_opt, strings(&["no-new-privileges"]));
-    assert_eq!((full.dns, full.dns_search, full.dns_opt), (strings(&["1.1.1.1"]), strings(&["d"]), strings(&["o"])));
-    assert_eq!(full.extra_hosts, strings(&["a:1.1.1.1", "b:2.2.2.2", "c:::1", "d:::2", "e:host-gateway"]));
+    assert_eq!(
+        (full.dns, full.dns_search, full.dns_opt),
+        (strings(&["1.1.1.1"]), strings(&["d"]), strings(&["o"]))
+    );
+    assert_eq!(
+        full.extra_hosts,
+        strings(&["a:1.1.1.1", "b:2.2.2.2", "c:::1", "d:::2", "e:host-gateway"])
+    );
     let logging = full.logging.unwrap();
-    assert_eq!((logging.driver.as_str(), logging.options), ("json-file", map(&[("max-file", "3"), ("x", "")])));
+    assert_eq!(
+        (logging.driver.as_str(), logging.options),
+        ("json-file", map(&[("max-file", "3"), ("x", "")]))
+    );
     assert_eq!(full.labels, map(&[("e", ""), ("n", "1"), ("t", "true")]));
 }
 
@@ -324,7 +422,9 @@ fn the_policy_opens_what_it_names() {
         "privileged: true, network_mode: host, pid: host, ipc: host, cap_add: [SYS_ADMIN], \
          security_opt: ['seccomp:unconfined'], devices: ['/dev/ttyUSB0', '/dev/ttyUSB1:/dev/x:r', '/dev/ttyUSB2:rw']",
     );
-    let loaded = load_str(&text, Path::new("/nonexistent"), &environment(), &HostPolicyForTests::all()).unwrap();
+    let loaded =
+        load_str(&text, Path::new("/nonexistent"), &environment(), &HostPolicyForTests::all())
+            .unwrap();
     let service = &loaded.project.services["a"];
     assert!(service.privileged);
     for mode in [&service.network_mode, &service.pid, &service.ipc] {
@@ -333,11 +433,17 @@ fn the_policy_opens_what_it_names() {
     let devices: Vec<_> = service
         .devices
         .iter()
-        .map(|device| (device.host.as_str(), device.container.as_str(), device.permissions.as_str()))
+        .map(|device| {
+            (device.host.as_str(), device.container.as_str(), device.permissions.as_str())
+        })
         .collect();
     assert_eq!(
         devices,
-        [("/dev/ttyUSB0", "/dev/ttyUSB0", "rwm"), ("/dev/ttyUSB1", "/dev/x", "r"), ("/dev/ttyUSB2", "/dev/ttyUSB2", "rw")]
+        [
+            ("/dev/ttyUSB0", "/dev/ttyUSB0", "rwm"),
+            ("/dev/ttyUSB1", "/dev/x", "r"),
+            ("/dev/ttyUSB2", "/dev/ttyUSB2", "rw")
+        ]
     );
     let bind = "services: {a: {image: x, volumes: ['vv:/v']}}\nvolumes: {vv: {driver_opts: {type: none, o: bind, device: /srv/lab/x}}}";
     assert_eq!(loaded_volume(bind)["device"], "/srv/lab/x");
