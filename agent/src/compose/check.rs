@@ -31,11 +31,7 @@ impl CheckReport {
 /// Checks a compose file, or a directory that holds a `compose.yaml`. Archives are to be extracted first.
 ///
 /// A parameter that the file demands (`${NAME:?…}`) and `env` lacks is a problem like any other.
-pub fn check_path(
-    path: &Path,
-    env: &BTreeMap<String, String>,
-    policy: &HostPolicy,
-) -> CheckReport {
+pub fn check_path(path: &Path, env: &BTreeMap<String, String>, policy: &HostPolicy) -> CheckReport {
     let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
     let base = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -51,10 +51,9 @@ impl<'a> Cursor<'a> {
     /// Keys and values of a map; nothing for anything else.
     pub(super) fn entries(&self) -> Vec<(&'a str, Self)> {
         match &self.node.value {
-            Value::Map(entries) => entries
-                .iter()
-                .map(|(name, node)| (name.as_str(), self.child(name, node)))
-                .collect(),
+            Value::Map(entries) => {
+                entries.iter().map(|(name, node)| (name.as_str(), self.child(name, node))).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -96,9 +95,7 @@ impl<'a> Cursor<'a> {
 
 impl Report {
     fn add(&mut self, at: &Cursor<'_>, kind: ProblemKind, message: impl Into<String>) {
-        self.problem(
-            Problem::new(at.path.clone(), kind, message).at(at.node.line, at.node.column),
-        );
+        self.problem(Problem::new(at.path.clone(), kind, message).at(at.node.line, at.node.column));
     }
 
     pub(super) fn invalid(&mut self, at: &Cursor<'_>, message: impl Into<String>) {
@@ -129,6 +126,7 @@ impl Report {
             _ => "",
         };
         self.invalid(at, format!("must be {wanted}, not {}{hint}", at.kind_word()));
+        self.spoilt.insert(at.path.clone());
         None
     }
 

@@ -135,15 +135,12 @@ impl<'t> Cursor<'t> {
         unset: &mut BTreeSet<String>,
     ) -> Result<String, String> {
         let describe = |error: Error| error.to_string();
-        let quote = match self.rest.chars().next() {
-            Some(quote @ ('"' | '\'')) => quote,
-            _ => {
-                let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
-                let value = line.split(" #").next().unwrap_or_default().trim_end();
-                let expanded = expand(value, values, unset).map_err(describe)?;
-                self.advance(rest);
-                return Ok(expanded);
-            }
+        let Some(quote @ ('"' | '\'')) = self.rest.chars().next() else {
+            let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
+            let value = line.split(" #").next().unwrap_or_default().trim_end();
+            let expanded = expand(value, values, unset).map_err(describe)?;
+            self.advance(rest);
+            return Ok(expanded);
         };
         let inside = self.rest.get(1..).unwrap_or_default();
         let mut text = String::new();
@@ -246,6 +243,7 @@ mod tests {
             ("A=a b # c", vec![("A", "a b")]),
             ("A=a#b", vec![("A", "a#b")]),
             ("A=x=y", vec![("A", "x=y")]),
+            ("A=\\$5 $", vec![("A", "\\$5 $")]),
             ("A=http://h:1/p", vec![("A", "http://h:1/p")]),
             ("A='x $P \\n'", vec![("A", "x $P \\n")]),
             ("A='it\\'s'", vec![("A", "it's")]),

@@ -88,7 +88,10 @@ pub(super) fn config_source(
         (Some(at), None) => {
             let text = report.text(&at)?;
             if text.starts_with(['/', '~']) {
-                report.not_permitted(&at, format!("`{text}`: a config's file must be in the archive"));
+                report.not_permitted(
+                    &at,
+                    format!("`{text}`: a config's file must be in the archive"),
+                );
                 return None;
             }
             match inside_archive(base, &text) {
@@ -215,7 +218,8 @@ pub(super) fn configs(at: &Cursor<'_>, context: &mut Context<'_>) -> Vec<FileMou
         let report = &mut context.report;
         let Some(declared) = context.declared.configs.get(&entry.source) else {
             let name = &entry.source;
-            let message = format!("the config `{name}` is not declared under the top-level `configs`");
+            let message =
+                format!("the config `{name}` is not declared under the top-level `configs`");
             report.invalid(&entry.at, message);
             continue;
         };
@@ -257,7 +261,8 @@ pub(super) fn secrets(at: &Cursor<'_>, context: &mut Context<'_>) -> Vec<Mount> 
         let report = &mut context.report;
         let Some(declared) = context.declared.secrets.get(&entry.source) else {
             let name = &entry.source;
-            let message = format!("the secret `{name}` is not declared under the top-level `secrets`");
+            let message =
+                format!("the secret `{name}` is not declared under the top-level `secrets`");
             report.invalid(&entry.at, message);
             continue;
         };

@@ -92,12 +92,9 @@ fn expand_nested(
             out.push_str(&braced(inside, values, unset, nesting)?);
             rest = behind.strip_prefix('}').unwrap_or(behind);
         } else {
-            let length = name_length(after);
-            if length == 0 {
-                return Err(Error::Malformed("`$` that is followed by no name".to_owned()));
-            }
-            let (name, behind) = after.split_at(length);
-            out.push_str(value_or_empty(name, values, unset));
+            let (name, behind) = after.split_at(name_length(after));
+            // A dollar sign before anything else stays one, as in compose.
+            out.push_str(if name.is_empty() { "$" } else { value_or_empty(name, values, unset) });
             rest = behind;
         }
         if out.len() > STRING_BYTES_MAX {
@@ -108,11 +105,7 @@ fn expand_nested(
     if out.len() > STRING_BYTES_MAX { Err(Error::TooLong) } else { Ok(out) }
 }
 
-fn value_or_empty<'v>(
-    name: &str,
-    values: &'v dyn Lookup,
-    unset: &mut BTreeSet<String>,
-) -> &'v str {
+fn value_or_empty<'v>(name: &str, values: &'v dyn Lookup, unset: &mut BTreeSet<String>) -> &'v str {
     values.lookup(name).unwrap_or_else(|| {
         unset.insert(name.to_owned());
         ""
@@ -123,9 +116,7 @@ fn name_length(text: &str) -> usize {
     text.bytes()
         .enumerate()
         .take_while(|(position, byte)| {
-            *byte == b'_'
-                || byte.is_ascii_alphabetic()
-                || (*position > 0 && byte.is_ascii_digit())
+            *byte == b'_' || byte.is_ascii_alphabetic() || (*position > 0 && byte.is_ascii_digit())
         })
         .count()
 }
@@ -240,8 +231,7 @@ fn walk(
             }
             for name in unset {
                 let message = format!("`{name}` is not set: an empty text is used");
-                report
-                    .warning(Problem::new(path, ProblemKind::Invalid, message).at(line, column));
+                report.warning(Problem::new(path, ProblemKind::Invalid, message).at(line, column));
             }
         }
         Value::Seq(items) => {

@@ -66,8 +66,7 @@ pub fn load_str(
     let env = project_environment(base, env, &mut report);
     interpolate(&mut root, &env, &mut report);
     let dropped = drop_inactive(&mut root, &env);
-    let mut context =
-        Context { env: &env, policy, base, declared: Declared::default(), report };
+    let mut context = Context { env: &env, policy, base, declared: Declared::default(), report };
     let root = Cursor::root(&root);
     check_keys(&root, &mut context.report);
     let project = project(&root, &dropped, &mut context);
@@ -142,7 +141,7 @@ fn project(root: &Cursor<'_>, dropped: &BTreeSet<String>, context: &mut Context<
             let entries = named(&at, context);
             context.declared.services =
                 entries.iter().map(|(name, _)| (*name).to_owned()).collect();
-            if entries.is_empty() && at.is_map() {
+            if at.entries().is_empty() && (at.is_map() || at.is_null()) {
                 context.report.invalid(&at, "has no active service");
             }
             for (name, at) in entries {
@@ -201,11 +200,7 @@ fn declare(root: &Cursor<'_>, context: &mut Context<'_>) {
     }
 }
 
-fn check_names(
-    root: &Cursor<'_>,
-    services: &BTreeMap<String, Service>,
-    context: &mut Context<'_>,
-) {
+fn check_names(root: &Cursor<'_>, services: &BTreeMap<String, Service>, context: &mut Context<'_>) {
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, service) in services {
         let Some(container) = service.container_name.as_deref() else { continue };
@@ -259,11 +254,8 @@ fn check_dependencies(
         })
         .collect();
     loop {
-        let ready: Vec<&str> = waiting
-            .iter()
-            .filter(|(_, needs)| needs.is_empty())
-            .map(|(name, _)| *name)
-            .collect();
+        let ready: Vec<&str> =
+            waiting.iter().filter(|(_, needs)| needs.is_empty()).map(|(name, _)| *name).collect();
         if ready.is_empty() {
             break;
         }
@@ -277,10 +269,8 @@ fn check_dependencies(
     if let Some(first) = waiting.keys().next() {
         // Follow the first need of each until a name comes again: that is a cycle.
         let mut trail: Vec<&str> = vec![first];
-        while let Some(next) = trail
-            .last()
-            .and_then(|name| waiting.get(name))
-            .and_then(|needs| needs.iter().next())
+        while let Some(next) =
+            trail.last().and_then(|name| waiting.get(name)).and_then(|needs| needs.iter().next())
         {
             if let Some(start) = trail.iter().position(|name| name == next) {
                 let mut cycle = trail.split_off(start);

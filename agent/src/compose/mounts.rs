@@ -88,8 +88,7 @@ fn short(at: &Cursor<'_>, context: &mut Context<'_>) -> Option<Mount> {
     let Some(source) = source else { return Some(mount) };
     if source.starts_with(['.', '/', '~', '\\']) {
         let path = bind_source(at, source, context)?;
-        mount.source =
-            MountSource::Bind { path, propagation, create_host_path: true, selinux };
+        mount.source = MountSource::Bind { path, propagation, create_host_path: true, selinux };
     } else {
         if propagation.is_some() || selinux.is_some() {
             context.report.unsupported(at, "bind options on a named volume: remove them");

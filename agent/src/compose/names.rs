@@ -116,8 +116,9 @@ fn is_registry_host(host: &str) -> bool {
         Some((name, port)) => (name, Some(port)),
         None => (host, None),
     };
-    let is_port = port
-        .is_none_or(|port| !port.is_empty() && port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()));
+    let is_port = port.is_none_or(|port| {
+        !port.is_empty() && port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit())
+    });
     let is_name = name
         .strip_prefix('[')
         .and_then(|name| name.strip_suffix(']'))
@@ -132,12 +133,12 @@ fn is_path_component(component: &str) -> bool {
     let has_ends = bytes.first().is_some_and(|byte| is_alphanumeric(*byte))
         && bytes.last().is_some_and(|byte| is_alphanumeric(*byte));
     has_ends
-        && component
-            .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            .all(|separator| {
+        && component.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(
+            |separator| {
                 matches!(separator, "" | "." | "_" | "__")
                     || separator.bytes().all(|byte| byte == b'-')
-            })
+            },
+        )
 }
 
 #[cfg(test)]
@@ -148,15 +149,48 @@ mod tests {
     fn images() {
         let digest = format!("x@sha256:{}", "a".repeat(64));
         for reference in [
-            "busybox", "lab/busybox:1", "a.b/c:1.2-x_y", "localhost/x", "localhost:5000/x", "h:5000/a/b:latest",
-            "10.0.0.1:5000/x", "[::1]:5000/x", "a/b/c/d", "a__b", "a--b", "a.b", "a_b", "lib", &digest,
+            "busybox",
+            "lab/busybox:1",
+            "a.b/c:1.2-x_y",
+            "localhost/x",
+            "localhost:5000/x",
+            "h:5000/a/b:latest",
+            "10.0.0.1:5000/x",
+            "[::1]:5000/x",
+            "a/b/c/d",
+            "a__b",
+            "a--b",
+            "a.b",
+            "a_b",
+            "lib",
+            &digest,
             "registry.example:443/team/app:v1",
         ] {
             assert_eq!(image_fault(reference), None, "{reference}");
         }
         for reference in [
-            "", ":1", "Busybox", "a//b", "/a", "a/", "a:", "a:.x", "a: b", "a b", "a@sha256:12", "a@md5:00", "-a", "a-",
-            "a___b", "a..b", "h:x/a", "a:b:c", "http://h/x", "../x", "a\nb", "é",
+            "",
+            ":1",
+            "Busybox",
+            "a//b",
+            "/a",
+            "a/",
+            "a:",
+            "a:.x",
+            "a: b",
+            "a b",
+            "a@sha256:12",
+            "a@md5:00",
+            "-a",
+            "a-",
+            "a___b",
+            "a..b",
+            "h:x/a",
+            "a:b:c",
+            "http://h/x",
+            "../x",
+            "a\nb",
+            "é",
         ] {
             assert!(image_fault(reference).is_some(), "{reference:?}");
         }
@@ -178,7 +212,11 @@ mod tests {
             ("é", false, false, false),
             ("a..b", true, true, false),
         ] {
-            assert_eq!((is_key(name), is_resource_name(name), is_host_name(name)), (key, resource, host), "{name}");
+            assert_eq!(
+                (is_key(name), is_resource_name(name), is_host_name(name)),
+                (key, resource, host),
+                "{name}"
+            );
         }
     }
 

@@ -1,9 +1,9 @@
 //! Top-level `networks`, and a service's place in them.
 
+use super::context::Context;
 use super::cursor::Cursor;
 use super::model::{IpamPool, Network, NetworkAttachment, Service};
 use super::names::{is_host_name, is_key, is_resource_name};
-use super::context::Context;
 use super::problems::Report;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -121,9 +121,17 @@ fn ipam(at: &Cursor<'_>, report: &mut Report) -> Vec<IpamPool> {
             Some(text)
         };
         let pool = IpamPool {
-            subnet: text("subnet", |text| parse_cidr(text).is_some(), "a subnet such as `10.1.0.0/24`"),
+            subnet: text(
+                "subnet",
+                |text| parse_cidr(text).is_some(),
+                "a subnet such as `10.1.0.0/24`",
+            ),
             gateway: text("gateway", |text| text.parse::<IpAddr>().is_ok(), "an IP address"),
-            ip_range: text("ip_range", |text| parse_cidr(text).is_some(), "a range such as `10.1.0.0/28`"),
+            ip_range: text(
+                "ip_range",
+                |text| parse_cidr(text).is_some(),
+                "a range such as `10.1.0.0/28`",
+            ),
         };
         pools.push(pool);
     }

@@ -104,7 +104,8 @@ pub(super) fn bind_refusal(policy: &HostPolicy, path: &Path) -> Option<String> {
             "`{shown}` is a container engine's socket: no application may have it"
         ));
     }
-    let is_exact_root = policy.bind_roots.iter().any(|root| normalise(root).as_ref() == Some(&path));
+    let is_exact_root =
+        policy.bind_roots.iter().any(|root| normalise(root).as_ref() == Some(&path));
     if is_exact_root {
         return None;
     }
@@ -120,9 +121,11 @@ pub(super) fn bind_refusal(policy: &HostPolicy, path: &Path) -> Option<String> {
     }
     // The innermost special tree the path lies in; a root outside it does not count.
     let tree = SPECIAL_TREES.iter().map(Path::new).find(|tree| path.starts_with(tree));
-    let is_under_root = policy.bind_roots.iter().filter_map(|root| normalise(root)).any(|root| {
-        path.starts_with(&root) && tree.is_none_or(|tree| root.starts_with(tree))
-    });
+    let is_under_root = policy
+        .bind_roots
+        .iter()
+        .filter_map(|root| normalise(root))
+        .any(|root| path.starts_with(&root) && tree.is_none_or(|tree| root.starts_with(tree)));
     if is_under_root {
         return None;
     }
@@ -160,7 +163,9 @@ pub(super) fn capability_refusal(policy: &HostPolicy, name: &str) -> Option<Stri
             .map(|permitted| capability_name(permitted))
             .any(|permitted| permitted == name || permitted == "ALL");
     (!is_permitted).then(|| {
-        format!("the capability {name} is beyond Docker's default set; the device's policy must list it")
+        format!(
+            "the capability {name} is beyond Docker's default set; the device's policy must list it"
+        )
     })
 }
 
@@ -234,7 +239,11 @@ mod tests {
             (&["/run/containerd"], "/run/containerd", true),
             (&["/run/containerd"], "/run/containerd/containerd.sock", false),
         ] {
-            assert_eq!(bind_permitted(&policy(roots), Path::new(path)), expected, "{roots:?} {path}");
+            assert_eq!(
+                bind_permitted(&policy(roots), Path::new(path)),
+                expected,
+                "{roots:?} {path}"
+            );
         }
     }
 
@@ -248,7 +257,8 @@ mod tests {
 
     #[test]
     fn capabilities() {
-        let some = HostPolicy { capabilities: vec!["cap_net_admin".to_owned()], ..Default::default() };
+        let some =
+            HostPolicy { capabilities: vec!["cap_net_admin".to_owned()], ..Default::default() };
         let all = HostPolicy { capabilities: vec!["ALL".to_owned()], ..Default::default() };
         for (policy, name, expected) in [
             (HostPolicy::default(), "CHOWN", true),

@@ -120,7 +120,11 @@ fn parse_range(text: &str) -> Result<(u16, u16), String> {
         None => parse(text).map(|port| (port, port)),
         Some((first, last)) => {
             let (first, last) = (parse(first)?, parse(last)?);
-            if last < first { Err(format!("the range `{text}` is reversed")) } else { Ok((first, last)) }
+            if last < first {
+                Err(format!("the range `{text}` is reversed"))
+            } else {
+                Ok((first, last))
+            }
         }
     }
 }
@@ -241,10 +245,17 @@ mod tests {
             ("[80, '80', '80/tcp']", &["||80|tcp"]),
             ("[{target: 80}]", &["||80|tcp"]),
             ("[{target: '80', published: 8080}]", &["|8080|80|tcp"]),
-            ("[{target: 80, published: '8000-8010', protocol: udp, host_ip: 10.0.0.1, mode: host, name: x, app_protocol: http}]", &["10.0.0.1|8000-8010|80|udp"]),
+            (
+                "[{target: 80, published: '8000-8010', protocol: udp, host_ip: 10.0.0.1, mode: host, name: x, app_protocol: http}]",
+                &["10.0.0.1|8000-8010|80|udp"],
+            ),
         ] {
             let (ports, problems) = read(yaml);
-            assert_eq!((ports.as_slice(), problems), (expected.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>().as_slice(), vec![]), "{yaml}");
+            assert_eq!(
+                (ports.as_slice(), problems),
+                (expected.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>().as_slice(), vec![]),
+                "{yaml}"
+            );
         }
     }
 

@@ -97,10 +97,8 @@ impl Problems {
             count => format!("{count} problems; "),
         };
         // Those that decide the code come first: the end of the text may be cut.
-        let (first, rest): (Vec<_>, Vec<_>) = self
-            .0
-            .iter()
-            .partition(|problem| !is_invalid || problem.kind == ProblemKind::Invalid);
+        let (first, rest): (Vec<_>, Vec<_>) =
+            self.0.iter().partition(|problem| !is_invalid || problem.kind == ProblemKind::Invalid);
         for (position, problem) in first.into_iter().chain(rest).take(8).enumerate() {
             if position > 0 {
                 message.push_str("; ");
@@ -130,7 +128,7 @@ impl std::error::Error for Problems {}
 pub(super) struct Report {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
-    /// Paths that could not be interpolated: what they would have been is not judged again.
+    /// Paths that could not be interpolated or have a wrong type: they are not judged again.
     pub(super) spoilt: BTreeSet<String>,
 }
 

@@ -50,7 +50,10 @@ fn check(service: &Cursor<'_>, limits: &Resources, report: &mut Report) {
             report.invalid(service, "reserves more memory than its limit");
         }
         if limits.memory_swap_bytes.is_some_and(|swap| swap > 0 && swap < memory) {
-            report.invalid(service, "`memswap_limit` counts memory too: it is below the memory limit");
+            report.invalid(
+                service,
+                "`memswap_limit` counts memory too: it is below the memory limit",
+            );
         }
     } else if limits.memory_swap_bytes.is_some_and(|swap| swap > 0)
         && let Some(at) = service.get("memswap_limit")
@@ -146,8 +149,21 @@ pub(super) fn ulimits(at: &Cursor<'_>, report: &mut Report) -> BTreeMap<String, 
     let mut out = BTreeMap::new();
     for (name, at) in report.map(at) {
         const NAMES: &[&str] = &[
-            "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile",
-            "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
+            "core",
+            "cpu",
+            "data",
+            "fsize",
+            "locks",
+            "memlock",
+            "msgqueue",
+            "nice",
+            "nofile",
+            "nproc",
+            "rss",
+            "rtprio",
+            "rttime",
+            "sigpending",
+            "stack",
         ];
         if !NAMES.contains(&name) {
             report.invalid(&at, format!("`{name}` is not one of {}", NAMES.join(", ")));

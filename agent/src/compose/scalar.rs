@@ -16,7 +16,9 @@ pub(super) fn resolve_plain(text: &str) -> Result<Value, &'static str> {
         "false" | "False" | "FALSE" => return Ok(Value::Bool(false)),
         ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf" | "-.INF"
         | ".nan" | ".NaN" | ".NAN" => {
-            return Err("infinity and not-a-number are not accepted: quote it if a string is meant");
+            return Err(
+                "infinity and not-a-number are not accepted: quote it if a string is meant",
+            );
         }
         _ => {}
     }
@@ -174,7 +176,8 @@ mod tests {
 
     #[test]
     fn dates_and_infinities_must_be_quoted() {
-        for input in ["2001-01-02", "2001-1-2", "2001-12-14t21:59:43.10-05:00", ".inf", "-.Inf", ".nan"]
+        for input in
+            ["2001-01-02", "2001-1-2", "2001-12-14t21:59:43.10-05:00", ".inf", "-.Inf", ".nan"]
         {
             assert!(resolve_plain(input).is_err(), "{input:?}");
         }

@@ -9,7 +9,8 @@ use super::policy::{capability_name, capability_refusal, is_capability};
 pub(super) fn privileged(at: &Cursor<'_>, context: &mut Context<'_>) -> bool {
     let is_privileged = context.report.boolean(at).unwrap_or(false);
     if is_privileged && !context.policy.privileged {
-        let message = "full privileges: add single capabilities, or the device's policy must permit it";
+        let message =
+            "full privileges: add single capabilities, or the device's policy must permit it";
         context.report.not_permitted(at, message);
         return false;
     }
@@ -68,7 +69,8 @@ pub(super) fn security_opt(at: &Cursor<'_>, context: &mut Context<'_>) -> Vec<St
             }
         };
         if is_unconfined && !context.policy.unconfined {
-            let message = format!("`{text}` takes a protection away: the device's policy must permit it");
+            let message =
+                format!("`{text}` takes a protection away: the device's policy must permit it");
             report.not_permitted(&item, message);
         } else if !out.contains(&text) {
             out.push(text);

@@ -161,13 +161,14 @@ fn env_file(
     };
     // Earlier files come before the project here, as in compose.
     let mut known = context.env.clone();
-    known.extend(
-        out.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))),
-    );
+    known.extend(out.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))));
     match dotenv::parse(&text, &known) {
         Ok(parsed) => {
             for name in parsed.unset {
-                report.warn(&path_at, format!("`{path}`: `{name}` is not set: an empty text is used"));
+                report.warn(
+                    &path_at,
+                    format!("`{path}`: `{name}` is not set: an empty text is used"),
+                );
             }
             out.extend(parsed.values.into_iter().map(|(name, value)| (name, Some(value))));
         }
@@ -344,14 +345,10 @@ fn isolation(at: &Cursor<'_>, out: &mut Service, context: &mut Context<'_>) {
         at.get("cap_drop").map(|at| capabilities(&at, false, context)).unwrap_or_default();
     out.security_opt =
         at.get("security_opt").map(|at| security_opt(&at, context)).unwrap_or_default();
-    out.read_only = at
-        .get("read_only")
-        .and_then(|at| context.report.boolean(&at))
-        .unwrap_or(false);
+    out.read_only = at.get("read_only").and_then(|at| context.report.boolean(&at)).unwrap_or(false);
     out.pid = at.get("pid").and_then(|at| namespace(&at, &[], context));
-    out.ipc = at
-        .get("ipc")
-        .and_then(|at| namespace(&at, &["private", "shareable", "none"], context));
+    out.ipc =
+        at.get("ipc").and_then(|at| namespace(&at, &["private", "shareable", "none"], context));
     if let Some(at) = at.get("sysctls") {
         for (name, value, at) in context.report.key_values(&at) {
             match value {
@@ -373,8 +370,7 @@ fn logging(at: &Cursor<'_>, report: &mut Report) -> Logging {
 }
 
 fn depends_on(at: &Cursor<'_>, report: &mut Report) -> BTreeMap<String, Dependency> {
-    let plain =
-        Dependency { condition: Condition::Started, restart: false, required: true };
+    let plain = Dependency { condition: Condition::Started, restart: false, required: true };
     if !at.is_map() {
         return report.strings(at).into_iter().map(|name| (name, plain)).collect();
     }

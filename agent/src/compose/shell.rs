@@ -70,7 +70,11 @@ mod tests {
             ("a=$b", &["a=$b"]),
             ("é ü", &["é", "ü"]),
         ] {
-            assert_eq!(split(text).as_deref(), Ok(expected.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>().as_slice()), "{text:?}");
+            assert_eq!(
+                split(text).as_deref(),
+                Ok(expected.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>().as_slice()),
+                "{text:?}"
+            );
         }
     }
 

@@ -114,7 +114,10 @@ mod tests {
         ] {
             assert_eq!(parse_size_bytes(text), Some(expected), "{text}");
         }
-        for text in ["", "m", "-1", "-1m", "1x", "1mm", "1ib", "1bb", "1e3", "1 2", "a1", "1..2", "9999p", "infk", "1  k"] {
+        for text in [
+            "", "m", "-1", "-1m", "1x", "1mm", "1ib", "1bb", "1e3", "1 2", "a1", "1..2", "9999p",
+            "infk", "1  k",
+        ] {
             assert_eq!(parse_size_bytes(text), None, "{text}");
         }
     }
@@ -140,7 +143,21 @@ mod tests {
         ] {
             assert_eq!(parse_duration_ns(text), Some(expected), "{text}");
         }
-        for text in ["", "1", "s", "1 s", "-1s", "1d", "1sm", ".s", "1..5s", "1s ", "9999999h", "99999999999999999999s", "1m30"] {
+        for text in [
+            "",
+            "1",
+            "s",
+            "1 s",
+            "-1s",
+            "1d",
+            "1sm",
+            ".s",
+            "1..5s",
+            "1s ",
+            "9999999h",
+            "99999999999999999999s",
+            "1m30",
+        ] {
             assert_eq!(parse_duration_ns(text), None, "{text}");
         }
     }

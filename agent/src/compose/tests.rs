@@ -84,10 +84,15 @@ fn a_report_tells_everything() {
     let file = dir.path().join("compose.yaml");
     let check = || check_path(dir.path(), &environment(), &HostPolicy::default());
     assert!(check().problems[0].message.contains("compose.yaml"), "{:?}", check());
-    std::fs::write(&file, "services:\n  a:\n    image: ${IMAGE:?which?}\n    build: .\n    privileged: true\n").unwrap();
+    std::fs::write(
+        &file,
+        "services:\n  a:\n    image: ${IMAGE:?which?}\n    build: .\n    privileged: true\n",
+    )
+    .unwrap();
     let report = check();
     assert!(!report.accepted && report.project.is_none());
-    let places: Vec<_> = report.problems.iter().map(|p| (p.path.as_str(), p.line, p.kind)).collect();
+    let places: Vec<_> =
+        report.problems.iter().map(|p| (p.path.as_str(), p.line, p.kind)).collect();
     assert_eq!(
         places,
         [
@@ -114,11 +119,16 @@ fn files_are_read_from_the_archive_only() {
     std::fs::write(dir.join(".env"), "FROM_DOT=dot\nSET=loses\n").unwrap();
     std::os::unix::fs::symlink(outer.path().join("outside.env"), dir.join("link.env")).unwrap();
     let load_with = |env_file: &str| {
-        std::fs::write(dir.join("compose.yaml"), format!("services: {{a: {{image: x, env_file: '{env_file}'}}}}")).unwrap();
+        std::fs::write(
+            dir.join("compose.yaml"),
+            format!("services: {{a: {{image: x, env_file: '{env_file}'}}}}"),
+        )
+        .unwrap();
         load(&dir, &environment(), &HostPolicy::default())
     };
     let service = load_with("./inside.env").unwrap().project.services.remove("a").unwrap();
-    let expected = map(&[("A", "set"), ("B", "dot")]).into_iter().map(|(k, v)| (k, Some(v))).collect();
+    let expected =
+        map(&[("A", "set"), ("B", "dot")]).into_iter().map(|(k, v)| (k, Some(v))).collect();
     assert_eq!(service.environment, expected);
     for (path, part) in [
         ("../outside.env", "stays inside"),

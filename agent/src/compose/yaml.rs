@@ -123,8 +123,9 @@ impl Builder {
                 self.documents += 1;
                 if self.documents > 1 {
                     let message = "a second YAML document: put everything into one";
-                    return Err(Problem::new("", ProblemKind::Unsupported, message)
-                        .at(line, column));
+                    return Err(
+                        Problem::new("", ProblemKind::Unsupported, message).at(line, column)
+                    );
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -141,8 +142,7 @@ impl Builder {
                 self.open(FrameKind::Seq(Vec::new()), anchor, tag.as_deref(), (line, column))?;
             }
             Event::MappingStart(_, anchor, tag) => {
-                let kind =
-                    FrameKind::Map { entries: Vec::new(), merges: Vec::new(), key: None };
+                let kind = FrameKind::Map { entries: Vec::new(), merges: Vec::new(), key: None };
                 self.open(kind, anchor, tag.as_deref(), (line, column))?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close()?,
@@ -179,10 +179,7 @@ impl Builder {
     }
 
     fn takes_key(&self) -> bool {
-        matches!(
-            self.stack.last(),
-            Some(Frame { kind: FrameKind::Map { key: None, .. }, .. })
-        )
+        matches!(self.stack.last(), Some(Frame { kind: FrameKind::Map { key: None, .. }, .. }))
     }
 
     fn key(

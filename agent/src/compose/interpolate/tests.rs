@@ -51,6 +51,11 @@ fn every_form_expands() {
         ("${NO:-a:b?c-d+e}", "a:b?c-d+e"),
         ("${NO:-a b}", "a b"),
         ("${NO:-é}ü", "éü"),
+        ("$", "$"),
+        ("a$", "a$"),
+        ("$ A $5 $- $(date)", "$ A $5 $- $(date)"),
+        ("${NO:-$}", "$"),
+        ("${NO:-}}", "}"),
     ] {
         let mut unset = BTreeSet::new();
         assert_eq!(expand(text, &environment(), &mut unset), Ok(expected.to_owned()), "{text}");
@@ -60,8 +65,18 @@ fn every_form_expands() {
 #[test]
 fn malformed_references_are_errors() {
     for text in [
-        "$", "a$", "$ A", "$1", "${", "${}", "${A", "${1}", "${A!}", "${A:}", "${A:x}", "${ A}", "${A }",
-        "${NO:-${}", "${A:-$}", "${-x}", "$-", "$(date)",
+        "${",
+        "${}",
+        "${A",
+        "${1}",
+        "${A!}",
+        "${A:}",
+        "${A:x}",
+        "${ A}",
+        "${A }",
+        "${NO:-${}",
+        "${A:-${1}}",
+        "${-x}",
     ] {
         let error = expand(text, &environment(), &mut BTreeSet::new());
         assert!(matches!(error, Err(Error::Malformed(_))), "{text}: {error:?}");
@@ -114,7 +129,8 @@ fn growth_and_nesting_are_limited() {
 
 #[test]
 fn a_tree_is_expanded_with_paths_and_without_its_keys() {
-    let mut root = yaml::parse("$A: $A\nb:\n  - c: ${NO:?gone}\n    d: $MISSING\n  - '${'\nn: 1\n").unwrap();
+    let mut root =
+        yaml::parse("$A: $A\nb:\n  - c: ${NO:?gone}\n    d: $MISSING\n  - '${'\nn: 1\n").unwrap();
     let mut report = Report::default();
     interpolate(&mut root, &environment(), &mut report);
     let Value::Map(entries) = &root.value else { panic!() };

@@ -36,7 +36,8 @@ fn every_key_of_the_table_is_in_an_accepted_file() {
         assert!(loaded.is_ok(), "{}: {}", base.display(), loaded.unwrap_err());
         used.extend(keys_used(&Cursor::root(&yaml::parse(&text).unwrap())));
     }
-    let missing: Vec<_> = KEYS.iter().map(|key| key.path).filter(|path| !used.contains(*path)).collect();
+    let missing: Vec<_> =
+        KEYS.iter().map(|key| key.path).filter(|path| !used.contains(*path)).collect();
     assert!(missing.is_empty(), "no accepted fixture has {missing:?}");
 }
 
@@ -130,10 +131,20 @@ fn every_other_key_is_refused_with_its_path() {
         let root = yaml::parse(text).unwrap();
         // The path is that of the key that comes last in the text.
         let all_paths = paths(&Cursor::root(&root));
-        let text = if text.starts_with("services") { (*text).to_owned() } else { format!("services: {{s: {{image: x}}}}\n{text}") };
-        let problems = load_str(&text, Path::new("/nonexistent"), &BTreeMap::new(), &HostPolicyForTests::all())
-            .expect_err(&text);
-        let refused: Vec<_> = problems.0.iter().filter(|p| p.kind != ProblemKind::Invalid).collect();
+        let text = if text.starts_with("services") {
+            (*text).to_owned()
+        } else {
+            format!("services: {{s: {{image: x}}}}\n{text}")
+        };
+        let problems = load_str(
+            &text,
+            Path::new("/nonexistent"),
+            &BTreeMap::new(),
+            &HostPolicyForTests::all(),
+        )
+        .expect_err(&text);
+        let refused: Vec<_> =
+            problems.0.iter().filter(|p| p.kind != ProblemKind::Invalid).collect();
         assert_eq!(refused.len(), 1, "{text}: {problems}");
         assert!(all_paths.contains(&refused[0].path), "{text}: {problems}");
         assert!(!refused[0].message.is_empty());
@@ -155,8 +166,9 @@ fn paths(at: &Cursor<'_>) -> BTreeSet<String> {
 fn extension_fields_are_ignored_where_names_are_not_free() {
     let text = "x-a: 1\nservices:\n  a:\n    image: x\n    x-b: {c: d}\n    healthcheck: {test: [NONE], x-c: 1}\n    \
                 environment: {x-kept: 1}\n    ports: [{target: 1, x-d: 1}]\nnetworks: {x-net: {driver: macvlan}}\n";
-    let problems = load_str(text, Path::new("/nonexistent"), &BTreeMap::new(), &HostPolicyForTests::all())
-        .unwrap_err();
+    let problems =
+        load_str(text, Path::new("/nonexistent"), &BTreeMap::new(), &HostPolicyForTests::all())
+            .unwrap_err();
     // In `networks` the name is free: this one is a network, not an extension.
     assert_eq!(problems.0.len(), 1, "{problems}");
     assert_eq!(problems.0[0].path, "networks.x-net.driver");

@@ -29,7 +29,10 @@ fn documents_become_trees() {
         ("a: !!map {b: !!seq [1]}\n", "{a:{b:[1]}}"),
         ("a: &x [1, 2]\nb: *x\n", "{a:[1,2],b:[1,2]}"),
         ("a: &x {p: 1, q: 2}\nb: {<<: *x, q: 3}\n", "{a:{p:1,q:2},b:{q:3,p:1}}"),
-        ("a: &x {p: 1}\nb: &y {p: 2, r: 4}\nc:\n  <<: [*x, *y]\n", "{a:{p:1},b:{p:2,r:4},c:{p:1,r:4}}"),
+        (
+            "a: &x {p: 1}\nb: &y {p: 2, r: 4}\nc:\n  <<: [*x, *y]\n",
+            "{a:{p:1},b:{p:2,r:4},c:{p:1,r:4}}",
+        ),
         ("a: &x {p: 1}\nb: &y {<<: *x, q: 2}\nc: {<<: *y}\n", "{a:{p:1},b:{q:2,p:1},c:{q:2,p:1}}"),
         ("<<: {a: 1}\nb: 2\n", "{b:2,a:1}"),
         ("\u{feff}---\na: 1\n...\n", "{a:1}"),
@@ -71,13 +74,25 @@ fn errors_name_path_and_place() {
     ] {
         let problem = parse(text).unwrap_err();
         assert!(problem.message.contains(part), "{text:?}: {problem}");
-        assert_eq!((problem.path.as_str(), (problem.line, problem.column)), (path, place), "{text:?}: {problem}");
+        assert_eq!(
+            (problem.path.as_str(), (problem.line, problem.column)),
+            (path, place),
+            "{text:?}: {problem}"
+        );
     }
 }
 
 #[test]
 fn broken_yaml_is_refused_with_its_place() {
-    for text in ["a: [1, 2\n", "a: {b\n", "a: \"x\n", "a: *nowhere\n", "a\n  b: c\n d: e\n", "a: @x\n", "a: b: c\n"] {
+    for text in [
+        "a: [1, 2\n",
+        "a: {b\n",
+        "a: \"x\n",
+        "a: *nowhere\n",
+        "a\n  b: c\n d: e\n",
+        "a: @x\n",
+        "a: b: c\n",
+    ] {
         let problem = parse(text).unwrap_err();
         assert_eq!(problem.kind, ProblemKind::Invalid, "{text:?}");
         assert!(problem.line > 0, "{text:?}: {problem}");
@@ -90,7 +105,10 @@ fn size_depth_count_and_bombs_are_limited() {
     assert!(parse(&long).unwrap_err().message.contains("at most"));
     for deep in ["[".repeat(DEPTH_MAX + 1), "[".repeat(2000), "{a: ".repeat(DEPTH_MAX + 1)] {
         let problem = parse(&deep).unwrap_err();
-        assert!(problem.message.contains("deep") || problem.message.contains("not YAML"), "{problem}");
+        assert!(
+            problem.message.contains("deep") || problem.message.contains("not YAML"),
+            "{problem}"
+        );
     }
     let wide = format!("[{}]", "1,".repeat(NODES_MAX + 1));
     assert!(parse(&wide).unwrap_err().message.contains("values"));
