@@ -3,7 +3,7 @@
 use crate::answer::Answers;
 use crate::artifacts::{Artifacts, ArtifactsError};
 use crate::clock::{self, Clock};
-use crate::config::{ConfigErrors, Settings, Sources};
+use crate::config::{ConfigErrors, FirstBoot, Settings, Sources};
 use crate::driver::{self, Driver, Inputs, Persist};
 use crate::engine::{Engine, EngineError};
 use crate::executor::{self, DescribeError, Executor};
@@ -108,7 +108,8 @@ async fn run_once(
 ) -> Result<End, RunError> {
     let began_ms = clock::boottime_ms();
     let state_dir = settings.paths.state_dir.clone();
-    let (store, loaded) = Store::open::<Durable>(&state_dir.join("state")).map_err(RunError::Store)?;
+    let (store, loaded) =
+        Store::open::<Durable>(&state_dir.join("state")).map_err(RunError::Store)?;
     let artifacts = Artifacts::open(state_dir.join("artifacts")).map_err(RunError::Artifacts)?;
     let artifacts = Arc::new(artifacts);
     let clock = Clock::open(&state_dir);
@@ -121,7 +122,7 @@ async fn run_once(
         observation: Observation {
             store: condition(&loaded.condition),
             capabilities: capabilities.digest(),
-            preload: preload(&settings, &artifacts),
+            preload: preload(&settings, &artifacts, loaded.document.as_ref()),
             boot: None,
         },
     };
@@ -233,9 +234,17 @@ fn condition(condition: &Condition) -> StoreCondition {
 
 /// A preloaded desired state that cannot be used is an image that was built wrong: said loudly, and no reason not
 /// to run what the WFM wants.
-fn preload(settings: &Settings, artifacts: &Artifacts) -> Option<DesiredState> {
+fn preload(
+    settings: &Settings,
+    artifacts: &Artifacts,
+    saved: Option<&Durable>,
+) -> Option<DesiredState> {
+    let has_manifest = saved.is_some_and(|durable| durable.sync.accepted.is_some());
+    if settings.behaviour.first_boot != FirstBoot::Preload || has_manifest {
+        return None;
+    }
     let timeout_ms = settings.retry.component_timeout_default_secs.saturating_mul(1_000);
-    match executor::preload(&settings.paths.preload_dir, artifacts, timeout_ms) {
+    match crate::workload::preload(&settings.paths.preload_dir, artifacts, timeout_ms) {
         Ok(preload) => preload,
         Err(failure) => {
             log_message!(catalog::MANIFEST_REJECTED, "the preloaded desired state: {failure}");

@@ -43,7 +43,9 @@ impl Deployment {
 
     /// The component installed after `name`, if any.
     pub fn component_after(&self, name: &ComponentName) -> Option<&Component> {
-        self.components.iter().skip_while(|component| component.name != *name).nth(1)
+        // From the last of that name, so that a malformed list is walked once and not for ever.
+        let place = self.components.iter().rposition(|component| component.name == *name)?;
+        self.components.get(place.saturating_add(1))
     }
 }
 

@@ -19,11 +19,11 @@ pub const EDGES: &[Edge] = &[
 pub struct Engine {
     /// It answers and its events are being watched.
     pub connected: bool,
-    /// Since when it does not, in monotonic milliseconds.
+    /// Since when it does not, in monotonic milliseconds. A connection over which nothing was done does not count.
     pub away_since_ms: u64,
     /// The attempt under way.
     pub job: Option<EffectId>,
-    /// Failed attempts in a row.
+    /// Failed attempts and losses in a row, with no operation done in between.
     pub attempt: u32,
     /// Not before this, in monotonic milliseconds.
     pub retry_at_ms: Option<u64>,
@@ -46,25 +46,44 @@ impl Engine {
 
     /// It answers.
     pub(crate) fn on_ready(&mut self, cx: &mut Cx<'_>) {
-        *self = Self { connected: true, ..Self::default() };
+        self.connected = true;
+        self.job = None;
+        self.retry_at_ms = None;
+        self.last_failure = None;
         note("away", "connected", Why::EngineReady, None, cx);
     }
 
     /// The attempt failed. The waits stay short: workloads depend on it, and it is on this machine.
     pub(crate) fn on_failed(&mut self, failure: &Failure, cx: &mut Cx<'_>) {
         self.job = None;
+        self.last_failure = Some(failure.clone());
+        self.back_off(cx);
+        note("away", "away", Why::Failed, Some(failure), cx);
+    }
+
+    fn back_off(&mut self, cx: &Cx<'_>) {
         self.attempt = self.attempt.saturating_add(1);
         let wait_ms = delay_ms(self.attempt, cx.policy.jitter_seed, &cx.policy.retry);
         self.retry_at_ms = Some(cx.now.after(wait_ms.min(cx.policy.engine_retry_max_ms)));
-        self.last_failure = Some(failure.clone());
-        note("away", "away", Why::Failed, Some(failure), cx);
+    }
+
+    /// An operation ended in a way that only an engine that answers makes possible.
+    pub(crate) fn on_proven(&mut self) {
+        if self.connected {
+            self.attempt = 0;
+        }
     }
 
     /// It went away, or an operation found it gone.
     pub(crate) fn on_lost(&mut self, failure: Option<&Failure>, cx: &mut Cx<'_>) {
         if self.connected {
-            *self = Self::started(cx.now.monotonic_ms);
+            self.connected = false;
+            // One that answers only to go away again has been away all the time.
+            if self.attempt == 0 {
+                self.away_since_ms = cx.now.monotonic_ms;
+            }
             self.last_failure = failure.cloned();
+            self.back_off(cx);
             note("connected", "away", Why::EngineLost, failure, cx);
         }
     }

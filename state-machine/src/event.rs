@@ -36,6 +36,11 @@ pub enum Event {
         /// Digest of the document.
         capabilities: Digest,
     },
+    /// The slot the device booted from was looked at again: it may have been committed meanwhile.
+    BootObserved {
+        /// The slot, where the firmware is managed.
+        boot: Option<BootSlot>,
+    },
     /// The operator asked for a poll now, or the network came back.
     SyncRequested,
     /// The operator asked for another attempt now.

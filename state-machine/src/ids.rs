@@ -1,8 +1,10 @@
 //! Names of things, each with its own type, so that two of them cannot be swapped by mistake.
 //!
 //! Adapters build these from what a peer sent and refuse what does not fit; the machine only compares them.
+//! They are shared, not copied: a step clones the whole state.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
+use alloc::sync::Arc;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -11,12 +13,12 @@ macro_rules! text_id {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Wraps a text the caller has already validated.
             pub fn new(text: impl Into<String>) -> Self {
-                Self(text.into())
+                Self(Arc::from(text.into()))
             }
 
             /// The text as it appears on the wire.
@@ -33,7 +35,7 @@ macro_rules! text_id {
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                Self(text.to_string())
+                Self(Arc::from(text))
             }
         }
     };

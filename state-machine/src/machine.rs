@@ -4,8 +4,9 @@ use crate::desired::DesiredState;
 use crate::effect::Outcome;
 use crate::engine::Engine;
 use crate::event::{Event, Observation, StoreCondition};
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, FailureClass};
 use crate::ids::{DeploymentId, Digest, EffectId};
+use crate::onboarding;
 use crate::policy::{FirstBoot, Policy, Restore};
 use crate::report;
 use crate::state::{Durable, Live, State};
@@ -33,7 +34,7 @@ pub fn step(state: &State, event: &Event, now: &Now, policy: &Policy) -> Step {
     let mut machine = Machine { durable: &mut next.durable, live: &mut next.live };
     machine.handle(event, &mut cx);
     machine.settle(&mut cx);
-    machine.note_garbage(&state.durable);
+    machine.publish(state, matches!(event, Event::Started { .. }), &mut cx);
     machine.schedule(&mut cx);
     let wake_at_ms = machine.wake_at(&cx);
     next.live.next_effect = next_effect;
@@ -62,21 +63,17 @@ impl Machine<'_> {
             Event::IdentityChanged => {
                 self.live.onboarding.on_identity_changed(cx);
                 self.live.sync.reset(cx);
-                cx.cancel(self.live.report.sending.take().map(|(id, _)| id));
+                self.live.report.reset(cx);
             }
             Event::CapabilitiesChanged { capabilities } => {
                 let live = &mut self.live.onboarding;
                 self.durable.onboarding.on_capabilities_changed(live, capabilities, cx);
             }
+            Event::BootObserved { boot } => self.durable.firmware.on_boot(boot.as_ref(), cx),
             Event::SyncRequested => {
-                let live = &mut self.live.sync;
-                live.poll_at_ms = None;
-                live.attempt = 0;
-                self.live.report.retry_at_ms = None;
-                self.live.onboarding.retry_at_ms = None;
-                if live.stage == crate::sync::Stage::Idle {
-                    live.note("idle", Why::Requested, None, cx);
-                }
+                self.live.sync.on_requested(cx);
+                self.live.report.retry_at_ms = self.live.report.asked_until_ms;
+                self.live.onboarding.retry_at_ms = self.live.onboarding.asked_until_ms;
             }
             Event::RetryRequested { deployment } => {
                 if let Some((workload, live)) = self.workload(deployment) {
@@ -125,8 +122,11 @@ impl Machine<'_> {
             }
             self.live.workloads.insert(id.clone(), live);
         }
-        if let (FirstBoot::Preload, None, Some(preload)) =
-            (cx.policy.first_boot, &self.durable.sync.accepted, &observation.preload)
+        if observation.store == StoreCondition::Lost {
+            self.durable.sync.preload_ended = true;
+        }
+        if let (FirstBoot::Preload, false, Some(preload)) =
+            (cx.policy.first_boot, self.durable.sync.preload_ended, &observation.preload)
         {
             self.live.sync.note("idle", Why::Preloaded, None, cx);
             self.accept(preload, cx);
@@ -178,6 +178,7 @@ impl Machine<'_> {
                 other => self.live.engine.on_failed(&unexpected(other), cx),
             }
         } else if self.live.collecting == Some(id) {
+            // A failure is no reason to try again at once: the next change that leaves garbage is soon enough.
             self.live.collecting = None;
         } else if let Some(deployment) = self.waiting_workload(id) {
             self.on_workload_outcome(&deployment, id, outcome, cx);
@@ -203,34 +204,59 @@ impl Machine<'_> {
 
     fn on_onboarding_outcome(&mut self, outcome: &Outcome, cx: &mut Cx<'_>) {
         let live = &mut self.live.onboarding;
-        match outcome {
-            Outcome::IdentityLoaded { identity } => {
+        match (live.stage, outcome) {
+            (onboarding::Stage::Unprovisioned, Outcome::IdentityLoaded { identity }) => {
                 if self.durable.onboarding.on_identity(live, identity, cx) {
-                    // Versions of one relationship mean nothing in another. What runs, runs on (I5).
-                    self.durable.sync.accepted = None;
-                    self.live.sync.contacted = false;
-                    self.durable.outbox.on_identity_replaced(&mut self.live.report, cx);
+                    self.on_identity_replaced(cx);
                 }
             }
-            Outcome::TrustLoaded => self.durable.onboarding.on_trust(live, cx),
-            Outcome::CapabilitiesAccepted => {
+            (onboarding::Stage::Provisioned, Outcome::TrustLoaded) => {
+                self.durable.onboarding.on_trust(live, cx);
+            }
+            (onboarding::Stage::Trusted, Outcome::CapabilitiesAccepted) => {
                 self.durable.onboarding.on_capabilities_accepted(live, cx);
             }
-            other => live.fail(&unexpected(other), cx),
+            (_, other) => live.fail(&unexpected(other), cx),
+        }
+    }
+
+    /// Another relationship: versions of one mean nothing in another. What runs, runs on (I5), but the new WFM is
+    /// told of it only once it lists it.
+    fn on_identity_replaced(&mut self, cx: &mut Cx<'_>) {
+        self.durable.sync.accepted = None;
+        self.live.sync.contacted = false;
+        self.durable.outbox.on_identity_replaced(&mut self.live.report, cx);
+        for workload in self.durable.workloads.values_mut() {
+            workload.on_identity_replaced();
         }
     }
 
     fn on_sync_outcome(&mut self, outcome: &Outcome, cx: &mut Cx<'_>) {
         let live = &mut self.live.sync;
-        match outcome {
-            Outcome::ManifestUnchanged => live.succeed(Why::Unchanged, cx),
-            Outcome::ManifestReceived { head } => self.durable.sync.on_manifest(live, head, cx),
-            Outcome::DeploymentsFetched { desired } => {
+        let is_polling = matches!(live.stage, crate::sync::Stage::Polling { .. });
+        match (is_polling, outcome) {
+            (true, Outcome::ManifestUnchanged) => live.succeed(Why::Unchanged, cx),
+            (true, Outcome::ManifestReceived { head }) => {
+                self.durable.sync.on_manifest(live, head, cx);
+            }
+            (false, Outcome::DeploymentsFetched { desired }) => {
                 if self.durable.sync.on_fetched(live, desired, cx) {
                     self.accept(desired, cx);
                 }
             }
-            other => live.fail(&unexpected(other), Why::Failed, cx),
+            (_, other) => {
+                let failure = unexpected(other);
+                // What was fetched so far is of use to the next attempt only if that may well succeed (I11).
+                self.live.garbage |= !is_polling && failure.class != FailureClass::Retryable;
+                live.fail(&failure, Why::Failed, cx);
+            }
+        }
+        // Fetched artifacts belong to no revision yet: nothing may be collected beside a fetch (I2).
+        if matches!(self.live.sync.stage, crate::sync::Stage::Fetching { .. })
+            && let Some(collecting) = self.live.collecting.take()
+        {
+            cx.cancel(Some(collecting));
+            self.live.garbage = true;
         }
     }
 
@@ -241,21 +267,28 @@ impl Machine<'_> {
         outcome: &Outcome,
         cx: &mut Cx<'_>,
     ) {
+        let failure =
+            if let Outcome::Failed { failure } = outcome { Some(failure) } else { None };
+        let engine_gone = failure.filter(|failure| failure.code == Code::EngineUnavailable);
+        let is_prepare = self.live.workloads.get(deployment).is_some_and(|l| l.prepare == Some(id));
+        if engine_gone.is_none() && (failure.is_none() || !is_prepare) {
+            self.live.engine.on_proven();
+        }
         let Some((workload, live)) = self.workload(deployment) else { return };
-        if let Outcome::Failed { failure } = outcome
-            && failure.code == Code::EngineUnavailable
-        {
+        if let Some(failure) = engine_gone {
             // Not the workload's fault: forget the attempt, try again when the engine is back.
-            if live.prepare == Some(id) {
+            if is_prepare {
                 live.prepare = None;
+                live.repairing = false;
             } else {
                 live.job = None;
             }
             live.dirty = true;
+            live.last_failure = Some(failure.clone());
             self.live.engine.on_lost(Some(failure), cx);
             return;
         }
-        if live.prepare == Some(id) {
+        if is_prepare {
             match outcome {
                 Outcome::DeploymentPrepared => workload.on_prepared(live, cx),
                 other => workload.on_prepare_failed(live, &unexpected(other), cx),
@@ -264,7 +297,10 @@ impl Machine<'_> {
         }
         let Some(job) = live.job.take() else { return };
         match (&job.kind, outcome) {
-            (_, Outcome::ComponentApplied) => workload.on_applied(live, &job.kind, cx),
+            (
+                JobKind::Update { .. } | JobKind::Hold { .. } | JobKind::Restore { .. },
+                Outcome::ComponentApplied,
+            ) => workload.on_applied(live, &job.kind, cx),
             (JobKind::Observe, Outcome::DeploymentObserved { mismatches }) => {
                 workload.on_observed(live, mismatches, cx);
             }
@@ -294,13 +330,10 @@ impl Machine<'_> {
 
     fn on_engine_ready(&mut self, cx: &mut Cx<'_>) {
         self.live.engine.on_ready(cx);
-        // Whatever happened while nobody watched.
+        // Whatever happened while nobody watched, to all that is not going to be applied anyway.
         for (id, live) in &mut self.live.workloads {
-            live.dirty = live.hold.is_empty();
-            let Some(workload) = self.durable.workloads.get(id) else { continue };
-            if workload.failure.as_ref().is_some_and(|f| f.code == Code::EngineUnavailable) {
-                live.hold_all(workload.held_in_order());
-            }
+            let held = self.durable.workloads.get(id).map_or(0, |workload| workload.held.len());
+            live.dirty = live.hold.len() < held;
         }
     }
 
@@ -317,19 +350,24 @@ impl Machine<'_> {
             }
         }
         workload::coordinate(&mut self.durable.workloads, &mut self.live.workloads, cx);
+    }
+
+    /// Of every workload whose record changed (`all`: of every one): queues its status, and notes what it left.
+    fn publish(&mut self, before: &State, all: bool, cx: &mut Cx<'_>) {
         let sending = self.live.report.sending.as_ref().map(|(_, report)| report);
-        for workload in self.durable.workloads.values() {
+        for (id, workload) in &self.durable.workloads {
+            let old = before.durable.workloads.get(id);
+            if old == Some(workload) && !all {
+                continue;
+            }
             if let Some(report) = report::status_of(workload) {
                 self.durable.outbox.offer(report, sending, cx);
             }
+            let kept = |digest: &Digest| workload.revisions().any(|kept| kept == digest);
+            self.live.garbage |= old.is_some_and(|old| !old.revisions().all(kept));
         }
-    }
-
-    fn note_garbage(&mut self, before: &Durable) {
-        if *before != *self.durable {
-            let kept: BTreeSet<&Digest> = self.durable.revisions();
-            self.live.garbage |= before.revisions().iter().any(|digest| !kept.contains(digest));
-        }
+        let gone = |id: &DeploymentId| !self.durable.workloads.contains_key(id);
+        self.live.garbage |= before.durable.workloads.keys().any(gone);
     }
 
     fn schedule(&mut self, cx: &mut Cx<'_>) {
@@ -344,8 +382,9 @@ impl Machine<'_> {
         if self.may_run(cx.policy) {
             self.schedule_workloads(cx);
         }
-        let preparing = self.live.workloads.values().any(|live| live.prepare.is_some());
-        if self.live.garbage && !preparing && self.live.collecting.is_none() {
+        let obtaining = matches!(self.live.sync.stage, crate::sync::Stage::Fetching { .. })
+            || self.live.workloads.values().any(|live| live.prepare.is_some());
+        if self.live.garbage && !obtaining && self.live.collecting.is_none() {
             self.live.garbage = false;
             self.live.collecting = Some(cx.start(crate::effect::Effect::CollectGarbage));
         }
@@ -357,11 +396,12 @@ impl Machine<'_> {
         let mut prepares = all().filter(|live| live.prepare.is_some()).count();
         for (id, live) in &mut self.live.workloads {
             let Some(workload) = self.durable.workloads.get(id) else { continue };
-            if jobs < cx.policy.jobs_max && live.job.is_none() {
+            if jobs < cx.policy.jobs_max.max(1) && live.job.is_none() {
                 workload::schedule(workload, live, cx);
                 jobs = jobs.saturating_add(usize::from(live.job.is_some()));
             }
-            let may_prepare = prepares < cx.policy.prepares_max && self.live.collecting.is_none();
+            let may_prepare =
+                prepares < cx.policy.prepares_max.max(1) && self.live.collecting.is_none();
             if may_prepare && live.prepare.is_none() {
                 workload::schedule_prepare(workload, live, cx);
                 prepares = prepares.saturating_add(usize::from(live.prepare.is_some()));
@@ -380,7 +420,8 @@ impl Machine<'_> {
     fn may_run(&self, policy: &Policy) -> bool {
         let allowed = match policy.restore {
             Restore::Auto => true,
-            Restore::WaitForWfm => self.live.sync.contacted,
+            // A trial does not talk to the WFM before it is judged, and it is judged by what runs.
+            Restore::WaitForWfm => self.live.sync.contacted || !self.durable.firmware.may_sync(),
         };
         allowed && self.live.engine.connected
     }

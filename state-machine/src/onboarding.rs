@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 /// Every change of the onboarding machine.
 pub const EDGES: &[Edge] = &[
+    edge("unprovisioned", Why::Started, "unprovisioned"),
+    edge("unprovisioned", Why::StateHealed, "unprovisioned"),
+    edge("unprovisioned", Why::StateLost, "unprovisioned"),
     edge("unprovisioned", Why::Failed, "unprovisioned"),
     edge("unprovisioned", Why::IdentityLoaded, "provisioned"),
     edge("provisioned", Why::TrustLoaded, "trusted"),
@@ -18,6 +21,7 @@ pub const EDGES: &[Edge] = &[
     edge("provisioned", Why::IdentityChanged, "unprovisioned"),
     edge("trusted", Why::CapabilitiesAccepted, "registered"),
     edge("trusted", Why::Failed, "trusted"),
+    edge("trusted", Why::CapabilitiesChanged, "trusted"),
     edge("trusted", Why::IdentityChanged, "unprovisioned"),
     edge("registered", Why::CapabilitiesChanged, "trusted"),
     edge("registered", Why::IdentityChanged, "unprovisioned"),
@@ -57,6 +61,10 @@ pub struct Onboarding {
     pub identity: Option<IdentityKey>,
     /// Digest of the capabilities the WFM last took.
     pub capabilities: Option<Digest>,
+    /// Digest of capabilities that may have reached the WFM without its answer having been recorded: while this
+    /// is set, what the WFM believes is not known, whatever the present capabilities are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Digest>,
 }
 
 /// Volatile.
@@ -72,13 +80,15 @@ pub struct Live {
     pub attempt: u32,
     /// Not before this, in monotonic milliseconds.
     pub retry_at_ms: Option<u64>,
+    /// The WFM asked not to be contacted before this (R202), in monotonic milliseconds.
+    pub asked_until_ms: Option<u64>,
     /// Why the present stage is not left.
     pub last_failure: Option<Failure>,
 }
 
 impl Onboarding {
     /// Starts the next stage's effect, if one is due.
-    pub(crate) fn schedule(&self, live: &mut Live, cx: &mut Cx<'_>) {
+    pub(crate) fn schedule(&mut self, live: &mut Live, cx: &mut Cx<'_>) {
         if live.job.is_some() || !cx.now.reached(live.retry_at_ms) {
             return;
         }
@@ -87,6 +97,7 @@ impl Onboarding {
             Stage::Provisioned => Effect::LoadTrust,
             Stage::Trusted if cx.policy.may_talk(cx.now) => match &live.capabilities {
                 Some(capabilities) => {
+                    self.offered = Some(capabilities.clone());
                     Effect::PutCapabilities { capabilities: capabilities.clone() }
                 }
                 None => return,
@@ -98,7 +109,9 @@ impl Onboarding {
 
     /// Whether the WFM knows the capabilities as they are now.
     fn is_registered(&self, live: &Live) -> bool {
-        live.capabilities.is_some() && self.capabilities == live.capabilities
+        live.capabilities.is_some()
+            && self.capabilities == live.capabilities
+            && self.offered.is_none()
     }
 
     /// Whether the manifest may be polled: once registered, a mere change of capabilities does not stop it.
@@ -116,6 +129,7 @@ impl Onboarding {
         let replaced = self.identity.as_ref().is_some_and(|old| old != identity);
         if replaced {
             self.capabilities = None;
+            self.offered = None;
         }
         self.identity = Some(identity.clone());
         live.go(Stage::Provisioned, Why::IdentityLoaded, cx);
@@ -130,7 +144,8 @@ impl Onboarding {
 
     /// The WFM took the capabilities.
     pub(crate) fn on_capabilities_accepted(&mut self, live: &mut Live, cx: &mut Cx<'_>) {
-        self.capabilities.clone_from(&live.capabilities);
+        // What was sent, which need not be what they are by now.
+        self.capabilities = self.offered.take();
         live.go(Stage::Registered, Why::CapabilitiesAccepted, cx);
     }
 
@@ -141,12 +156,15 @@ impl Onboarding {
         digest: &Digest,
         cx: &mut Cx<'_>,
     ) {
+        if live.capabilities.as_ref() == Some(digest) {
+            return;
+        }
         live.capabilities = Some(digest.clone());
         if live.stage >= Stage::Trusted && !self.is_registered(live) {
             cx.cancel(live.job.take());
-            if live.stage == Stage::Registered {
-                live.go(Stage::Trusted, Why::CapabilitiesChanged, cx);
-            }
+            let asked_until_ms = live.asked_until_ms;
+            live.go(Stage::Trusted, Why::CapabilitiesChanged, cx);
+            live.retry_at_ms = asked_until_ms;
         }
     }
 }
@@ -157,6 +175,7 @@ impl Live {
         self.job = None;
         self.attempt = 0;
         self.retry_at_ms = None;
+        self.asked_until_ms = None;
         self.last_failure = None;
         self.note(prev, why, cx);
     }
@@ -181,6 +200,7 @@ impl Live {
         let attempt = self.attempt.saturating_add(head_start);
         let wait_ms = delay_ms(attempt, cx.policy.jitter_seed, &cx.policy.retry);
         self.retry_at_ms = Some(cx.now.after(wait_ms.max(failure.retry_after_ms.unwrap_or(0))));
+        self.asked_until_ms = failure.retry_after_ms.map(|ms| cx.now.after(ms));
         self.last_failure = Some(failure.clone());
         self.note(self.stage, Why::Failed, cx);
     }

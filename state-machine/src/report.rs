@@ -14,6 +14,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Bound;
 use serde::{Deserialize, Serialize};
 
 /// Every change of a deployment's outbox.
@@ -110,14 +111,19 @@ impl Report {
     }
 }
 
-/// What a workload's record means to the WFM. `None`: nothing to say, it came with the image.
+/// Whether the present WFM ever listed it: not if it came with the image, or from another WFM.
+fn is_known(workload: &Workload) -> bool {
+    workload.desired.version.0 > 0
+}
+
+/// What a workload's record means to the WFM. `None`: the WFM knows nothing of it.
 pub fn status_of(workload: &Workload) -> Option<Report> {
-    Some(project(workload)).filter(|report| report.version.0 > 0)
+    is_known(workload).then(|| project(workload))
 }
 
 /// The last word on a deployment: it is gone.
 pub(crate) fn removed(workload: &Workload) -> Option<Report> {
-    let version = workload.dropped_by.filter(|version| version.0 > 0)?;
+    let version = workload.dropped_by.filter(|_| is_known(workload))?;
     let all = |component: &crate::desired::Component| ComponentReport {
         name: component.name.clone(),
         state: DeploymentState::Removed,
@@ -227,6 +233,11 @@ pub struct Live {
     pub attempt: u32,
     /// Not before this, in monotonic milliseconds.
     pub retry_at_ms: Option<u64>,
+    /// The WFM asked not to be contacted before this (R202), in monotonic milliseconds.
+    pub asked_until_ms: Option<u64>,
+    /// Whose report was last tried: the next one's turn comes first, so that one the WFM does not take holds up
+    /// no other.
+    pub last_tried: Option<DeploymentId>,
     /// The latest failure.
     pub last_failure: Option<Failure>,
 }
@@ -267,8 +278,12 @@ impl Outbox {
         if live.sending.is_some() || !cx.now.reached(live.retry_at_ms) {
             return;
         }
-        if let Some(report) = self.deployments.values().find_map(|queue| queue.waiting.front()) {
+        let from = live.last_tried.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        let later = self.deployments.range((from, Bound::Unbounded));
+        let next = later.chain(&self.deployments).find_map(|(_, queue)| queue.waiting.front());
+        if let Some(report) = next {
             let id = cx.start(Effect::SendReport { report: Arc::clone(report) });
+            live.last_tried = Some(report.deployment.clone());
             live.sending = Some((id, Arc::clone(report)));
         }
     }
@@ -277,6 +292,7 @@ impl Outbox {
     pub(crate) fn on_accepted(&mut self, live: &mut Live, cx: &mut Cx<'_>) {
         live.attempt = 0;
         live.retry_at_ms = None;
+        live.asked_until_ms = None;
         live.last_failure = None;
         self.finish(live, Why::ReportAccepted, None, cx);
     }
@@ -294,6 +310,7 @@ impl Outbox {
         let attempt = live.attempt.saturating_add(head_start);
         let wait_ms = delay_ms(attempt, cx.policy.jitter_seed, &cx.policy.retry);
         live.retry_at_ms = Some(cx.now.after(wait_ms.max(failure.retry_after_ms.unwrap_or(0))));
+        live.asked_until_ms = failure.retry_after_ms.map(|ms| cx.now.after(ms));
         note(&report, "waiting", "waiting", Why::Failed, Some(failure), cx);
     }
 
@@ -313,13 +330,20 @@ impl Outbox {
 
     /// Another WFM: what the old one was to be told no longer matters.
     pub(crate) fn on_identity_replaced(&mut self, live: &mut Live, cx: &mut Cx<'_>) {
-        cx.cancel(live.sending.take().map(|(id, _)| id));
+        live.reset(cx);
         for queue in core::mem::take(&mut self.deployments).into_values() {
             if let (Some(latest), false) = (&queue.latest, queue.waiting.is_empty()) {
                 note(latest, "waiting", "empty", Why::IdentityReplaced, None, cx);
             }
         }
-        *live = Live::default();
+    }
+}
+
+impl Live {
+    /// Gives up on what is under way, to begin anew: identity or endpoint changed.
+    pub(crate) fn reset(&mut self, cx: &mut Cx<'_>) {
+        cx.cancel(self.sending.take().map(|(id, _)| id));
+        *self = Self::default();
     }
 }
 

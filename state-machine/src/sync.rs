@@ -43,6 +43,10 @@ pub struct Accepted {
 pub struct Sync {
     /// `None`: no manifest was ever accepted.
     pub accepted: Option<Accepted>,
+    /// A manifest was once accepted, from whichever WFM, or the state was lost: what ships in the image is history,
+    /// and taking it would remove or set back what runs (I3, I5).
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub preload_ended: bool,
 }
 
 /// What is under way.
@@ -83,6 +87,8 @@ pub struct Live {
     pub stage: Stage,
     /// Not before this, in monotonic milliseconds. `None`: at once.
     pub poll_at_ms: Option<u64>,
+    /// The WFM asked not to be contacted before this (R202), in monotonic milliseconds.
+    pub asked_until_ms: Option<u64>,
     /// Failed attempts in a row.
     pub attempt: u32,
     /// The WFM has answered since the agent started.
@@ -131,6 +137,7 @@ impl Sync {
             live.fail(&Failure::new(Code::Internal, message), Why::Failed, cx);
             return false;
         }
+        self.preload_ended = true;
         self.accepted = Some(Accepted { version: desired.version, etag: desired.etag.clone() });
         live.succeed(Why::Accepted, cx);
         true
@@ -176,6 +183,7 @@ impl Live {
         self.contacted = true;
         self.attempt = 0;
         self.last_failure = None;
+        self.asked_until_ms = None;
         self.poll_at_ms = Some(cx.now.after(cx.policy.poll_interval_ms));
         self.go(Stage::Idle, why, None, cx);
     }
@@ -187,6 +195,7 @@ impl Live {
         let attempt = self.attempt.saturating_add(head_start);
         let wait_ms = delay_ms(attempt, cx.policy.jitter_seed, &cx.policy.retry);
         self.poll_at_ms = Some(cx.now.after(wait_ms.max(failure.retry_after_ms.unwrap_or(0))));
+        self.asked_until_ms = failure.retry_after_ms.map(|ms| cx.now.after(ms));
         self.last_failure = Some(failure.clone());
         self.go(Stage::Idle, why, Some(failure), cx);
     }
@@ -199,5 +208,15 @@ impl Live {
         }
         self.attempt = 0;
         self.poll_at_ms = None;
+        self.asked_until_ms = None;
+    }
+
+    /// A poll is wanted now, or as soon as the WFM will have it.
+    pub(crate) fn on_requested(&mut self, cx: &mut Cx<'_>) {
+        self.poll_at_ms = self.asked_until_ms;
+        self.attempt = 0;
+        if self.stage == Stage::Idle {
+            self.note("idle", Why::Requested, None, cx);
+        }
     }
 }

@@ -22,6 +22,17 @@ need_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# What everything here needs: packages, Rust, an engine. Leaves what is there alone.
+prepare() {
+    need_packages docker.io busybox-static gcc libc6-dev ca-certificates
+    local rust
+    rust=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    command -v cargo >/dev/null || { say "cargo is missing: install Rust $rust or newer, then run this again"; exit 1; }
+    say "$(cargo --version), needed: $rust or newer"
+    start_engine
+    say "Docker engine $(docker version --format '{{.Server.Version}}')"
+}
+
 # Makes `docker` and the tests talk to an engine: the system's if it answers, else one of our own.
 start_engine() {
     export DOCKER_HOST=${DOCKER_HOST:-unix:///var/run/docker.sock}

@@ -285,7 +285,6 @@ fn registries(build: &mut Build<'_>) -> Vec<RegistrySettings> {
             password_file: text_of(table, "password_file").map(PathBuf::from),
             insecure: table.get("insecure").and_then(toml::Value::as_bool).unwrap_or_default(),
             ca_file: text_of(table, "ca_file").map(PathBuf::from),
-            mirror: text_of(table, "mirror"),
         };
         let mut conflict = |why: String| {
             build.errors.push(ConfigError::Conflict { place: located.place.clone(), why });

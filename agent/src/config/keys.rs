@@ -101,12 +101,6 @@ const REGISTRY_KEYS: &[Key] = &[
         Unset("\"/etc/margo-agent/registry-ca.pem\""),
         "PEM file of the authority that signed the registry's certificate.",
     ),
-    key(
-        "mirror",
-        Text(Rule::RegistryHost),
-        Unset("\"mirror.local:5000\""),
-        "Host asked first for everything that names `host`.",
-    ),
 ];
 
 /// All keys, in the order of the shipped file.

@@ -167,8 +167,6 @@ pub struct RegistrySettings {
     pub insecure: bool,
     /// PEM file of the registry's authority.
     pub ca_file: Option<PathBuf>,
-    /// Host asked first.
-    pub mirror: Option<String>,
 }
 
 /// Directories.

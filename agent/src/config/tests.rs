@@ -413,7 +413,6 @@ fn the_examples_of_the_shipped_file_are_valid() {
         })
         .collect();
     let settings = Root::new().with(&format!("{ETC}/50.toml"), &uncommented).settings();
-    assert_eq!(settings.registries[0].mirror.as_deref(), Some("mirror.local:5000"));
     assert_eq!(settings.device.labels["example.com/site"], "north");
 }
 

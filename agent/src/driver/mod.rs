@@ -5,6 +5,8 @@
 
 mod journal;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 pub use tasks::Tasks;
 

@@ -133,6 +133,7 @@ impl Spec {
         let mut body = self.body.clone();
         let labels = body.labels.get_or_insert_default();
         labels.insert(LABEL_CONFIG_HASH.to_owned(), self.hash.clone());
+        labels.insert(compose_labels::CONFIG_HASH.to_owned(), self.hash.clone());
         labels.insert(LABEL_REVISION.to_owned(), unit.revision.to_string());
         for service in &self.pins {
             if let Some(id) = ids.get(service) {

@@ -7,7 +7,7 @@
 //! | `naming`, `reference` | names, labels, image references |
 //! | `container_config`, `host_config`, `host_paths`, `inline` | a service as a create request and its hash |
 //! | `apply`, `job`, `start`, `wait` | making a component run |
-//! | `networks`, `volumes`, `images` | what containers need |
+//! | `networks`, `volumes`, `images`, `load` | what containers need |
 //! | `live`, `observe`, `events`, `logs`, `remove`, `error` | comparing, looking, ending |
 
 mod apply;
@@ -21,6 +21,7 @@ mod images;
 mod inline;
 mod job;
 mod live;
+mod load;
 mod logs;
 mod naming;
 mod networks;

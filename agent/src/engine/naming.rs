@@ -34,6 +34,8 @@ pub(crate) mod compose_labels {
     pub(crate) const NUMBER: &str = "com.docker.compose.container-number";
     pub(crate) const ONEOFF: &str = "com.docker.compose.oneoff";
     pub(crate) const DEPENDS_ON: &str = "com.docker.compose.depends_on";
+    /// `docker compose ps` shows no container without it.
+    pub(crate) const CONFIG_HASH: &str = "com.docker.compose.config-hash";
     pub(crate) const NETWORK: &str = "com.docker.compose.network";
     pub(crate) const VOLUME: &str = "com.docker.compose.volume";
 }

@@ -11,7 +11,7 @@ use bollard::errors::Error as DockerError;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::{
     ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveVolumeOptionsBuilder, WaitContainerOptionsBuilder,
+    RemoveVolumeOptions, RemoveVolumeOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -83,8 +83,9 @@ impl Engine {
         let docker = self.api().await?;
         let mut failures = Vec::new();
         let with_volumes = volumes == VolumePolicy::Delete;
-        let mut left: Vec<Doomed> =
-            self.list_ours(&docker, filter.clone()).await?.into_iter().map(Doomed::from).collect();
+        let list = self.list_ours(&docker, filter.clone()).await?;
+        let anonymous = anonymous_volumes(&list);
+        let mut left: Vec<Doomed> = list.into_iter().map(Doomed::from).collect();
         while !left.is_empty() {
             let (now, later) = next_level(left);
             let removed = now.iter().map(|doomed| self.discard(&docker, &doomed.id, with_volumes));
@@ -96,6 +97,10 @@ impl Engine {
         self.remove_networks(&docker, &filter, &mut failures).await?;
         if with_volumes {
             self.remove_volumes(&docker, &filter, &mut failures).await?;
+            for volume in anonymous {
+                // Still in use by somebody else, or already gone with its container: both are fine.
+                let _ = docker.remove_volume(&volume, None::<RemoveVolumeOptions>).await;
+            }
         }
         if failures.is_empty() { Ok(()) } else { Err(EngineError::Remove { failures }) }
     }
@@ -151,6 +156,14 @@ impl Engine {
             removed => self.seen("remove a container", gone_is_fine(removed)),
         }
     }
+}
+
+/// Anonymous volumes of containers. Once handed on to a replacement they count as named for the engine, and
+/// no longer go with the container.
+fn anonymous_volumes(list: &[ContainerSummary]) -> BTreeSet<String> {
+    let mounts = list.iter().flat_map(|one| one.mounts.iter().flatten());
+    let names = mounts.filter_map(|mount| mount.name.clone());
+    names.filter(|name| name.len() == 64 && name.chars().all(|c| c.is_ascii_hexdigit())).collect()
 }
 
 async fn wait_until_gone(docker: &Docker, id: &str) -> Result<(), EngineError> {

@@ -16,7 +16,6 @@ mod sync;
 pub use capabilities::{DescribeError, capabilities};
 pub use connection::Connection;
 pub use policy::policy;
-pub use sync::preload;
 
 use crate::artifacts::Artifacts;
 use crate::clock::Clock;

@@ -1,7 +1,7 @@
 //! Polling, fetching, reporting: the machine's orders to the WFM client.
 
 use super::{Shared, lock};
-use crate::artifacts::{Artifacts, digest};
+use crate::artifacts::Artifacts;
 use crate::logging::ErrorChain;
 use crate::margo::status::Overall;
 use crate::margo::wire::{ComponentStatus, DeploymentStatusManifest, State};
@@ -10,9 +10,8 @@ use crate::workload::{blocking, describe};
 use state_machine::desired::{Deployment, DesiredState};
 use state_machine::effect::{ManifestHead, Outcome};
 use state_machine::failure::{Code, Failure};
-use state_machine::ids::{DeploymentId, Digest, ManifestVersion};
+use state_machine::ids::{DeploymentId, Digest};
 use state_machine::report::{DeploymentState, Report};
-use std::path::Path;
 use std::sync::Arc;
 
 impl Shared {
@@ -100,47 +99,6 @@ fn read_deployments(
         Ok(describe(&deployment.id, revision, manifest.version, document.as_ref()))
     };
     manifest.deployments.iter().map(read).collect()
-}
-
-/// The desired state that ships in the image: `deployments/*.yaml` of the preload directory, stored like fetched
-/// ones. `None` if there is none.
-///
-/// # Errors
-/// A document cannot be read or is invalid: an image that is built wrong should be noticed.
-pub fn preload(
-    dir: &Path,
-    artifacts: &Artifacts,
-    timeout_ms: u64,
-) -> Result<Option<DesiredState>, Failure> {
-    let dir = dir.join("deployments");
-    let fault = |what: &Path, error: &(dyn std::error::Error + 'static)| {
-        let text = format!("{}: {}", what.display(), ErrorChain(error));
-        Failure::new(Code::DeploymentInvalid, text)
-    };
-    let entries = match std::fs::read_dir(&dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(fault(&dir, &error)),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| fault(&dir, &error))?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    let version = ManifestVersion(0);
-    let mut deployments = Vec::new();
-    for path in paths {
-        let yaml = std::fs::read(&path).map_err(|error| fault(&path, &error))?;
-        let document = ApplicationDeployment::parse(&yaml, None, timeout_ms)
-            .map_err(|error| fault(&path, &error))?;
-        artifacts.put(&yaml).map_err(|error| error.to_failure())?;
-        deployments.push(describe(&document.id, &digest::of(&yaml), version, Ok(&document)));
-    }
-    let desired = DesiredState { version, etag: None, deployments };
-    Ok(Some(desired).filter(|desired| !desired.deployments.is_empty()))
 }
 
 fn wire_state(state: DeploymentState) -> State {

@@ -48,6 +48,10 @@ where
 }
 
 /// A new watch each time: the directory may have been replaced or mounted over.
+#[expect(
+    deprecated,
+    reason = "unsound only for types that do not keep their descriptor; OwnedFd does, and unsafe is forbidden"
+)]
 fn arm(directory: &Path) -> std::io::Result<AsyncFd<OwnedFd>> {
     let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     let changes = WatchFlags::CREATE
@@ -73,7 +77,7 @@ fn drain(fd: &OwnedFd) {
 }
 
 fn nearest_existing(directory: &Path) -> &Path {
-    directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
+    directory.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("/"))
 }
 
 #[cfg(test)]

@@ -133,6 +133,7 @@ where
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
+        .fmt_fields(super::plain::Plain)
         .with_ansi(colours)
         .with_target(false)
         .with_timer(Stamp { is_wanted: !is_managed })

@@ -7,6 +7,7 @@ pub mod catalog;
 mod clip;
 mod error_chain;
 mod init;
+mod plain;
 
 pub use clip::{FIELD_SIZE_BYTES_MAX, clip, field};
 pub use error_chain::ErrorChain;

@@ -5,18 +5,21 @@
 //! | `plan` | reading a stored deployment document and judging whether it may run here |
 //! | `prepared` | the record of what a revision was resolved to: archives and images, pinned |
 //! | `registries` | how registries may be talked to |
+//! | `preload` | the desired state that ships in the image |
 //! | `prepare` | obtaining everything a revision needs, before anything running is touched |
 //! | `run` | applying, comparing, pruning, removing |
 //! | `garbage` | deleting what no revision needs any more |
 
 mod garbage;
 mod plan;
+mod preload;
 mod prepare;
 mod prepared;
 mod registries;
 mod run;
 
 pub use plan::describe;
+pub use preload::preload;
 pub use run::Target;
 
 use crate::artifacts::Artifacts;
@@ -48,6 +51,8 @@ pub struct Workloads {
     pub(crate) archive_size_bytes_max: u64,
     /// Where archives are extracted, one directory for each, named by digest.
     pub(crate) apps_dir: PathBuf,
+    /// What ships with the device.
+    pub(crate) preload_dir: PathBuf,
 }
 
 impl Workloads {
@@ -83,6 +88,7 @@ impl Workloads {
             },
             archive_size_bytes_max: limits.archive_size_bytes_max,
             apps_dir: settings.paths.state_dir.join("apps"),
+            preload_dir: settings.paths.preload_dir.clone(),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::registries::engine_credentials;
 use super::{Workloads, blocking};
 use crate::archive::check_and_extract;
 use crate::compose::{self, model::Project};
-use crate::engine::{ImageId, PullRequest, Synced};
+use crate::engine::{ImageId, PullRequest, PulledImage, Synced};
 use crate::margo::ApplicationDeployment;
 use crate::margo::deployment::Component;
 use crate::oci::{OciReference, Puller};
@@ -44,10 +44,7 @@ impl Workloads {
             let pinned = before.components.get(&component.name);
             let blame = |failure: Failure| failure.in_component(component.name.clone());
             let (artifact, project) =
-                self
-                .prepare_archive(&document, component, pinned, &puller)
-                .await
-                .map_err(blame)?;
+                self.prepare_archive(&document, component, pinned, &puller).await.map_err(blame)?;
             projects.push((component.name.clone(), artifact, project));
         }
         let record = self.prepare_images(projects, &before, &puller).await?;
@@ -138,11 +135,7 @@ impl Workloads {
     }
 
     /// Makes sure an image is here, the pinned one if there is a pin. Says whether it had to be looked for.
-    async fn pin(
-        &self,
-        wanted: Wanted<'_>,
-        pin: Option<&Pin>,
-    ) -> Result<(Pin, bool), Failure> {
+    async fn pin(&self, wanted: Wanted<'_>, pin: Option<&Pin>) -> Result<(Pin, bool), Failure> {
         if let Some(pin) = pin {
             let id = ImageId::new(&pin.id);
             if self.engine.image_present(&id).await.map_err(|error| error.to_failure())? {
@@ -157,23 +150,34 @@ impl Workloads {
             auth: engine_credentials(puller, reference),
             if_missing: true,
         };
-        let mut logged = 0;
-        let pulled = self.engine.pull(&request, |progress| {
-            if progress.layers_done > logged {
-                logged = progress.layers_done;
+        let pulled = match self.pull(&request).await {
+            // Not here and not to be had: perhaps it ships with the device.
+            Err(failure) if self.load_preloaded_images().await? > 0 => {
+                tracing::debug!(image = %request.reference, %failure, "looking among loaded images");
+                self.pull(&request).await?
+            }
+            pulled => pulled?,
+        };
+        let repo_digest = pulled.repo_digest.or_else(|| pin?.repo_digest.clone());
+        let id = pulled.id.as_str().to_owned();
+        Ok((Pin { reference: reference.to_owned(), id, repo_digest }, true))
+    }
+
+    async fn pull(&self, request: &PullRequest) -> Result<PulledImage, Failure> {
+        let mut layers_done = 0;
+        let pulled = self.engine.pull(request, |progress| {
+            if progress.layers_done > layers_done {
+                layers_done = progress.layers_done;
                 tracing::info!(
                     image = %request.reference,
-                    layers_done = progress.layers_done,
+                    layers_done,
                     layers_total = progress.layers_total,
                     bytes_done = progress.bytes_done,
                     "pulling"
                 );
             }
         });
-        let pulled = pulled.await.map_err(|error| error.to_failure())?;
-        let repo_digest = pulled.repo_digest.or_else(|| pin?.repo_digest.clone());
-        let id = pulled.id.as_str().to_owned();
-        Ok((Pin { reference: reference.to_owned(), id, repo_digest }, true))
+        pulled.await.map_err(|error| error.to_failure())
     }
 
     /// Engines record a layer as complete before its files are on disk: without this, a power cut leaves images

@@ -69,7 +69,15 @@ async fn only_what_changed_is_recreated_and_volumes_survive() {
         "kept\nkept too\n1\n"
     );
     assert_eq!(bench.engine.observe(&unit).await.unwrap(), []);
+
+    let live = bench.docker.inspect_container(&bench.id("db").await, None).await.unwrap();
+    let scratch = live.mounts.unwrap().into_iter().find_map(|mount| {
+        (mount.destination.as_deref() == Some("/scratch")).then(|| mount.name.unwrap())
+    });
+    let docker = bench.docker.clone();
     bench.clean().await;
+    // Handed on, it is still anonymous: it goes with the deployment's data.
+    assert!(docker.inspect_volume(&scratch.unwrap()).await.is_err());
 }
 
 #[tokio::test]

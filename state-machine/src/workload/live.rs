@@ -2,8 +2,9 @@
 
 use super::{Phase, Workload};
 use crate::failure::Failure;
-use crate::ids::{ComponentName, EffectId};
+use crate::ids::{ComponentName, Digest, EffectId};
 use crate::step::Cx;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// A runtime operation under way. One at a time per workload.
@@ -48,6 +49,10 @@ pub struct Live {
     pub job: Option<Job>,
     /// The preparation under way.
     pub prepare: Option<EffectId>,
+    /// A held revision whose artifacts went missing: it is to be prepared again.
+    pub repair: Option<Digest>,
+    /// The preparation under way is for `repair`.
+    pub repairing: bool,
     /// Failed attempts at the desired revision, or at removing.
     pub attempt: u32,
     /// Not before this, in monotonic milliseconds. `None`: at once.
@@ -58,14 +63,18 @@ pub struct Live {
     pub hold: Vec<ComponentName>,
     /// Components whose holding failed; they join `hold` at `hold_at_ms`.
     pub hold_failed: Vec<ComponentName>,
-    /// When `hold_failed` (or, after a mismatch, `hold`) is tried again.
+    /// When `hold_failed` is tried again.
     pub hold_at_ms: Option<u64>,
+    /// Recoveries of single components without a stable period in between; each sets that component's pace.
+    pub hold_attempts: BTreeMap<ComponentName, u32>,
     /// Components still to be restored to the last good revision; `None`: not begun.
     pub restore: Option<Vec<ComponentName>>,
     /// The engine reported something: compare.
     pub dirty: bool,
     /// When to compare without being told.
     pub observe_at_ms: Option<u64>,
+    /// Comparisons in a row that failed.
+    pub observe_attempt: u32,
     /// Recoveries without a stable period in between.
     pub recoveries: u32,
     /// When the workload counts as stable again.
@@ -94,7 +103,12 @@ impl Live {
     /// Gives up on everything under way; what is held must then be verified.
     pub(crate) fn cancel(&mut self, cx: &mut Cx<'_>) {
         cx.cancel(self.prepare.take());
-        cx.cancel(self.job.take().map(|job| job.id));
+        self.repair = None;
+        self.repairing = false;
+        if let Some(job) = self.job.take() {
+            cx.cancel(Some(job.id));
+            self.dirty = true;
+        }
     }
 
     /// Forgets attempts: something changed.

@@ -118,6 +118,12 @@ impl Workload {
         }
     }
 
+    /// The device now belongs to another WFM, which never listed this. What runs, runs on.
+    pub(crate) fn on_identity_replaced(&mut self) {
+        Arc::make_mut(&mut self.desired).version = ManifestVersion(0);
+        self.adopted = None;
+    }
+
     /// Every revision whose artifacts this workload may still need.
     pub fn revisions(&self) -> impl Iterator<Item = &Digest> {
         core::iter::once(&self.desired.revision)
@@ -141,7 +147,16 @@ impl Workload {
         held.into_iter().map(|(_, name)| name.clone()).collect()
     }
 
-    /// Records that a component of `deployment` runs.
+    /// Holds everything to the last good revision from now on, whatever of a newer one was applied already.
+    pub(crate) fn hold_good(&mut self) {
+        if let Some(good) = self.good.clone() {
+            for component in &good.components {
+                self.hold(&good, &component.name);
+            }
+        }
+    }
+
+    /// Records that a component of `deployment` runs, or is to run.
     pub(crate) fn hold(&mut self, deployment: &Deployment, name: &ComponentName) {
         let place = deployment.components.iter().position(|component| component.name == *name);
         let Some((order, component)) = place.and_then(|i| Some((i, deployment.components.get(i)?)))

@@ -14,6 +14,9 @@ pub(crate) fn schedule(workload: &Workload, live: &mut Live, cx: &mut Cx<'_>) {
     if live.job.is_some() {
         return;
     }
+    let is_held = |name: &ComponentName| workload.held.contains_key(name);
+    live.hold.retain(is_held);
+    live.hold_failed.retain(is_held);
     if cx.now.reached(live.hold_at_ms) {
         live.hold_at_ms = None;
         let failed = core::mem::take(&mut live.hold_failed);
@@ -30,13 +33,31 @@ pub(crate) fn schedule(workload: &Workload, live: &mut Live, cx: &mut Cx<'_>) {
 
 /// Starts obtaining what the desired revision needs, if that is due.
 pub(crate) fn schedule_prepare(workload: &Workload, live: &mut Live, cx: &mut Cx<'_>) {
-    let due = live.prepare.is_none() && !live.blocked && cx.now.reached(live.retry_at_ms);
-    if due && matches!(workload.phase, Phase::Preparing) {
-        live.prepare = Some(cx.start(Effect::PrepareDeployment {
-            deployment: workload.desired.id.clone(),
-            revision: workload.desired.revision.clone(),
-        }));
-    }
+    let due = !live.blocked && cx.now.reached(live.retry_at_ms);
+    let revision = match (&live.repair, &workload.phase) {
+        _ if live.prepare.is_some() => return,
+        (
+            Some(lost),
+            Phase::Preparing | Phase::Prepared | Phase::Running | Phase::Leaving,
+        ) => {
+            live.repairing = true;
+            lost.clone()
+        }
+        (None, Phase::Preparing) if due => workload.desired.revision.clone(),
+        (
+            _,
+            Phase::Preparing
+            | Phase::Prepared
+            | Phase::Applying { .. }
+            | Phase::Pruning
+            | Phase::Restoring { .. }
+            | Phase::Running
+            | Phase::Leaving
+            | Phase::Removing,
+        ) => return,
+    };
+    let deployment = workload.desired.id.clone();
+    live.prepare = Some(cx.start(Effect::PrepareDeployment { deployment, revision }));
 }
 
 fn next_job(workload: &Workload, live: &mut Live, cx: &Cx<'_>) -> Option<(JobKind, Effect)> {
@@ -79,16 +100,13 @@ fn restore_all(workload: &Workload, live: &mut Live) -> (JobKind, Effect) {
 }
 
 fn keep_held(workload: &Workload, live: &Live, cx: &Cx<'_>) -> Option<(JobKind, Effect)> {
-    if cx.now.reached(live.hold_at_ms)
-        && let Some(component) = live.hold.first()
-    {
+    if let Some(component) = live.hold.first() {
         let held = workload.held.get(component)?;
         let effect = apply(workload, &held.revision, component)?;
         return Some((JobKind::Hold { component: component.clone() }, effect));
     }
-    let waiting = !live.hold.is_empty() || !live.hold_failed.is_empty();
     let due = live.dirty || live.observe_at_ms.is_some_and(|at| cx.now.monotonic_ms >= at);
-    (due && !waiting && !workload.held.is_empty()).then(|| {
+    (due && !workload.held.is_empty()).then(|| {
         let held = workload.held.iter().map(|(n, h)| (n.clone(), h.revision.clone())).collect();
         let deployment = workload.desired.id.clone();
         (JobKind::Observe, Effect::ObserveDeployment { deployment, held })

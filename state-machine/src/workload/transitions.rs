@@ -50,6 +50,14 @@ pub const EDGES: &[Edge] = &[
     edge("restoring", Why::ComponentRestored, "preparing"),
     edge("restoring", Why::Pruned, "preparing"),
     edge("restoring", Why::Failed, "preparing"),
+    edge("preparing", Why::Requested, "preparing"),
+    edge("prepared", Why::Requested, "prepared"),
+    edge("applying", Why::Requested, "applying"),
+    edge("pruning", Why::Requested, "pruning"),
+    edge("restoring", Why::Requested, "restoring"),
+    edge("running", Why::Requested, "running"),
+    edge("leaving", Why::Requested, "leaving"),
+    edge("removing", Why::Requested, "removing"),
     edge("running", Why::MismatchFound, "running"),
     edge("running", Why::EngineLost, "running"),
     edge("running", Why::Failed, "running"),
@@ -110,6 +118,10 @@ impl Workload {
         cx: &mut Cx<'_>,
     ) {
         if self.dropped_by.is_none() && self.desired.revision == desired.revision {
+            // Known so far from the image or from another WFM: from now on the WFM is told of it.
+            if self.desired.version.0 == 0 {
+                self.desired = Arc::clone(desired);
+            }
             return;
         }
         live.cancel(cx);
@@ -135,6 +147,12 @@ impl Workload {
         }
         live.cancel(cx);
         live.fresh_start();
+        if matches!(
+            self.phase,
+            Phase::Applying { .. } | Phase::Pruning | Phase::Restoring { .. }
+        ) {
+            live.hold_all(self.held_in_order());
+        }
         self.dropped_by = Some(by);
         self.failure = None;
         self.go(Phase::Leaving, Why::Dropped, cx);
@@ -143,6 +161,11 @@ impl Workload {
     /// The desired revision is ready to be applied.
     pub(crate) fn on_prepared(&mut self, live: &mut Live, cx: &mut Cx<'_>) {
         live.prepare = None;
+        if core::mem::take(&mut live.repairing) {
+            live.repair = None;
+            live.hold_at_ms = None;
+            return;
+        }
         match &self.phase {
             Phase::Preparing => self.go(Phase::Prepared, Why::Prepared, cx),
             // Leaving Preparing cancels the preparation, so its outcome cannot come here.
@@ -164,6 +187,12 @@ impl Workload {
         cx: &mut Cx<'_>,
     ) {
         live.prepare = None;
+        if core::mem::take(&mut live.repairing) {
+            // Holding what it was for is tried again, fails again, and asks for this again.
+            live.repair = None;
+            live.last_failure = Some(failure.clone());
+            return;
+        }
         self.retry_later(live, failure, cx);
         self.adopted = Some(self.desired.version);
         self.blame(failure);
@@ -194,15 +223,21 @@ impl Workload {
             JobKind::Update { component } => self.updated(live, component, cx),
             JobKind::Hold { component } => {
                 live.hold.retain(|name| name != component);
-                if live.hold.is_empty() && live.hold_failed.is_empty() {
-                    live.stable_at_ms = Some(cx.now.after(cx.policy.stable_ms));
-                    live.observe_at_ms = Some(cx.now.after(cx.policy.observe_interval_ms));
-                }
+                live.observe_at_ms = Some(cx.now.after(cx.policy.observe_interval_ms));
+                self.steady(live, cx);
             }
             JobKind::Restore { component } => self.restored(live, component, cx),
             JobKind::Observe | JobKind::Prune | JobKind::Remove => {
                 self.note(self.phase.as_str(), None, Why::Ignored, None, cx);
             }
+        }
+    }
+
+    /// Everything held is applied, as far as is known: from now on it has to prove stable.
+    fn steady(&self, live: &mut Live, cx: &Cx<'_>) {
+        let unsettled = live.recoveries > 0 || self.failure.is_some();
+        if unsettled && live.hold.is_empty() && live.hold_failed.is_empty() {
+            live.stable_at_ms = Some(cx.now.after(cx.policy.stable_ms));
         }
     }
 
@@ -230,6 +265,9 @@ impl Workload {
         live.fresh_start();
         live.hold_all(Vec::new());
         live.recoveries = 0;
+        live.hold_attempts.clear();
+        live.stable_at_ms = None;
+        live.repair = None;
         live.observe_at_ms = Some(cx.now.after(cx.policy.observe_interval_ms));
         self.go(Phase::Running, why, cx);
     }
@@ -260,27 +298,20 @@ impl Workload {
             JobKind::Update { component } => self.update_failed(live, component, failure, cx),
             JobKind::Hold { component } => {
                 live.hold.retain(|name| name != component);
-                live.hold_failed.push(component.clone());
-                self.recovery_needed(live, failure, Why::Failed, cx);
+                self.note_lost(live, component, failure);
+                self.recovery_needed(live, core::slice::from_ref(component), Why::Failed, cx);
+                self.note_recovery(live, failure, Why::Failed, cx);
             }
-            JobKind::Restore { component } => {
-                let rest = live.restore.take().unwrap_or_default();
-                let held = |name: &ComponentName| self.held.contains_key(name);
-                live.hold_all(rest.into_iter().filter(|n| n != component && held(n)).collect());
-                if self.held.contains_key(component) {
-                    live.hold_failed.push(component.clone());
-                }
-                self.back_off_hold(live, cx);
-                let prev = self.phase.as_str();
-                self.phase = Phase::Preparing;
-                self.note_failure(prev, Why::Failed, failure, cx);
+            JobKind::Restore { component } => self.restore_failed(live, component, failure, cx),
+            JobKind::Observe => {
+                live.last_failure = Some(failure.clone());
+                live.observe_attempt = live.observe_attempt.saturating_add(1);
+                let seed = seed_of(self.desired.id.as_str(), cx.policy.jitter_seed);
+                let wait_ms = delay_ms(live.observe_attempt, seed, &cx.policy.retry);
+                let wait_ms = wait_ms.min(cx.policy.observe_interval_ms);
+                live.observe_at_ms = Some(cx.now.after(wait_ms));
             }
-            JobKind::Observe | JobKind::Prune => {
-                live.observe_at_ms = Some(cx.now.after(cx.policy.retry.initial_ms));
-                if matches!(kind, JobKind::Prune) {
-                    self.prune_failed(live, failure, cx);
-                }
-            }
+            JobKind::Prune => self.prune_failed(live, failure, cx),
             JobKind::Remove => {
                 self.retry_later(live, failure, cx);
                 live.blocked = false;
@@ -290,16 +321,46 @@ impl Workload {
         }
     }
 
+    /// It could not be brought back at once: it is from now on kept trying like everything else that is held.
+    fn restore_failed(
+        &mut self,
+        live: &mut Live,
+        component: &ComponentName,
+        failure: &Failure,
+        cx: &mut Cx<'_>,
+    ) {
+        let rest = live.restore.take().unwrap_or_default();
+        live.hold.extend(rest);
+        live.hold.retain(|name| name != component);
+        self.note_lost(live, component, failure);
+        if self.held.contains_key(component) {
+            self.recovery_needed(live, core::slice::from_ref(component), Why::Failed, cx);
+        }
+        let prev = self.phase.as_str();
+        // Going back as a whole ends with pruning, which was not reached.
+        self.untidy |= matches!(self.phase, Phase::Restoring { component: None });
+        self.phase = Phase::Preparing;
+        self.note_failure(prev, Why::Failed, failure, cx);
+    }
+
+    /// An artifact of what is held went missing: it has to be obtained again before another attempt makes sense.
+    fn note_lost(&self, live: &mut Live, component: &ComponentName, failure: &Failure) {
+        if failure.code == Code::ArtifactLost {
+            live.repair = self.held.get(component).map(|held| held.revision.clone());
+        }
+    }
+
     fn prune_failed(&mut self, live: &mut Live, failure: &Failure, cx: &mut Cx<'_>) {
-        self.retry_later(live, failure, cx);
-        live.blocked = false;
         let prev = self.phase.as_str();
         if matches!(self.phase, Phase::Restoring { .. }) {
-            // What could not be pruned now is pruned after the next successful attempt.
+            // What could not be pruned now is pruned after the next successful attempt, whose time is set already.
             self.untidy = true;
             live.restore = None;
+            live.last_failure = Some(failure.clone());
             self.phase = Phase::Preparing;
         } else {
+            self.retry_later(live, failure, cx);
+            live.blocked = false;
             self.blame(failure);
         }
         self.note_failure(prev, Why::Failed, failure, cx);
@@ -323,6 +384,7 @@ impl Workload {
             }
             PartialFailure::Keep => Phase::Preparing,
             PartialFailure::Rollback | PartialFailure::AllOrNothing => {
+                self.hold_good();
                 Phase::Restoring { component: None }
             }
         };
@@ -336,6 +398,7 @@ impl Workload {
         live.cancel(cx);
         live.fresh_start();
         self.failure = Some(failure.clone());
+        self.hold_good();
         let prev = self.phase.as_str();
         self.phase = Phase::Restoring { component: None };
         self.note_failure(prev, Why::GroupFailed, failure, cx);
@@ -344,24 +407,28 @@ impl Workload {
     /// What runs was compared with what is held.
     pub(crate) fn on_observed(&mut self, live: &mut Live, mismatches: &[Failure], cx: &mut Cx<'_>) {
         live.observe_at_ms = Some(cx.now.after(cx.policy.observe_interval_ms));
-        let running = matches!(self.phase, Phase::Running);
+        live.observe_attempt = 0;
         let Some(first) = mismatches.first() else {
-            if cx.policy.mismatch == MismatchPolicy::Report && running && self.failure.is_some() {
-                self.recovered(live, cx);
-            }
+            self.on_all_right(live, cx);
             return;
         };
         match cx.policy.mismatch {
             MismatchPolicy::Reconcile => {
-                let blamed = |name: &ComponentName| {
+                let wrong = |name: &ComponentName| {
                     mismatches.iter().any(|m| m.component.as_ref().is_none_or(|c| c == name))
                 };
-                live.hold = self.held_in_order().into_iter().filter(blamed).collect();
-                self.recovery_needed(live, first, Why::MismatchFound, cx);
+                // Those that wait for their next attempt anyway are no news.
+                let news = |name: &ComponentName| !live.hold_failed.contains(name) && wrong(name);
+                let names: Vec<_> = self.held_in_order().into_iter().filter(news).collect();
+                if !names.is_empty() {
+                    self.recovery_needed(live, &names, Why::MismatchFound, cx);
+                    self.note_recovery(live, first, Why::MismatchFound, cx);
+                }
             }
             MismatchPolicy::Report => {
                 live.last_failure = Some(first.clone());
-                if running {
+                live.stable_at_ms = None;
+                if matches!(self.phase, Phase::Running) {
                     self.blame(first);
                     self.note_failure("running", Why::MismatchFound, first, cx);
                 }
@@ -369,14 +436,41 @@ impl Workload {
         }
     }
 
-    /// Something held does not run: count it, pace it, and say so once the budget is spent.
-    fn recovery_needed(&mut self, live: &mut Live, failure: &Failure, why: Why, cx: &mut Cx<'_>) {
-        live.last_failure = Some(failure.clone());
-        live.stable_at_ms = None;
-        self.back_off_hold(live, cx);
-        if why == Why::MismatchFound && live.recoveries == 1 {
-            live.hold_at_ms = None;
+    fn on_all_right(&mut self, live: &mut Live, cx: &mut Cx<'_>) {
+        let engine_was_away =
+            self.failure.as_ref().is_some_and(|f| f.code == Code::EngineUnavailable);
+        if engine_was_away || cx.policy.mismatch == MismatchPolicy::Report {
+            self.recovered(live, cx);
+        } else if live.stable_at_ms.is_none() {
+            self.steady(live, cx);
         }
+    }
+
+    /// These held components do not run. One that was found so for the first time is applied at once, all others
+    /// at their own pace, so that none waits for another's.
+    fn recovery_needed(&self, live: &mut Live, names: &[ComponentName], why: Why, cx: &Cx<'_>) {
+        live.stable_at_ms = None;
+        live.recoveries = live.recoveries.saturating_add(1);
+        for name in names {
+            let attempt = live.hold_attempts.entry(name.clone()).or_default();
+            *attempt = attempt.saturating_add(1);
+            if *attempt == 1 && why == Why::MismatchFound {
+                live.hold.push(name.clone());
+                continue;
+            }
+            let seed = seed_of(self.desired.id.as_str(), cx.policy.jitter_seed);
+            let at_ms = cx.now.after(delay_ms(*attempt, seed, &cx.policy.retry));
+            live.hold_at_ms = match live.hold_at_ms {
+                Some(earlier) if !live.hold_failed.is_empty() => Some(earlier.min(at_ms)),
+                _ => Some(at_ms),
+            };
+            live.hold_failed.push(name.clone());
+        }
+    }
+
+    /// Says so, and lets the WFM know once the budget is spent.
+    fn note_recovery(&mut self, live: &mut Live, failure: &Failure, why: Why, cx: &mut Cx<'_>) {
+        live.last_failure = Some(failure.clone());
         if matches!(self.phase, Phase::Running) {
             if live.recoveries > cx.policy.mismatch_retries_max {
                 self.blame(failure);
@@ -385,16 +479,11 @@ impl Workload {
         }
     }
 
-    fn back_off_hold(&self, live: &mut Live, cx: &Cx<'_>) {
-        live.recoveries = live.recoveries.saturating_add(1);
-        let seed = seed_of(self.desired.id.as_str(), cx.policy.jitter_seed);
-        live.hold_at_ms = Some(cx.now.after(delay_ms(live.recoveries, seed, &cx.policy.retry)));
-    }
-
     /// A stable period has passed, or the mismatch is gone.
     pub(crate) fn recovered(&mut self, live: &mut Live, cx: &mut Cx<'_>) {
         live.stable_at_ms = None;
         live.recoveries = 0;
+        live.hold_attempts.clear();
         if matches!(self.phase, Phase::Running) && self.failure.take().is_some() {
             self.note("running", None, Why::Recovered, None, cx);
         }
@@ -435,6 +524,10 @@ impl Workload {
 
     /// An operator, or the world, asks for another attempt now.
     pub(crate) fn on_retry_requested(&self, live: &mut Live, cx: &mut Cx<'_>) {
+        // Under a policy that only reports a mismatch this is how it is ended.
+        if matches!(self.phase, Phase::Running) && self.failure.is_some() {
+            live.hold_all(self.held_in_order());
+        }
         live.retry_at_ms = None;
         live.blocked = false;
         live.hold_at_ms = None;

@@ -201,7 +201,9 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     if let Some(dir) = std::env::var_os("MARGO_BIN_DIR") {
         return PathBuf::from(dir).join(name);
     }
-    let test = std::env::current_exe().expect("own path");
-    let deps = test.parent().expect("target directory");
-    deps.parent().expect("target directory").join(name)
+    let own = std::env::current_exe().expect("own path");
+    let dir = own.parent().expect("target directory");
+    // Tests are in `deps`, below the binaries.
+    let dir = if dir.ends_with("deps") { dir.parent().expect("target directory") } else { dir };
+    dir.join(name)
 }

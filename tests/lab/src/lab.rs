@@ -1,10 +1,12 @@
 //! The lab as a whole: three servers in this process, one place to script them and to look at what devices did.
 
 mod config;
+mod start;
 mod wait;
 
 pub use config::LabConfig;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +18,14 @@ use crate::deployments::DeploymentSpec;
 use crate::events::{Event, Journal, RequestRecord};
 use crate::fault::{ActiveFault, Fault, FaultBoard, FaultError, FaultId, Service};
 use crate::ids::{ClientId, DeploymentId, random_uuid};
-use crate::mis::{BUNDLE_PATH, DISCOVERY_PATH, MisSite};
-use crate::net::server::{ListenError, Server, Site};
+use crate::mis::MisSite;
+use crate::net::server::{ListenError, Server, Site as _};
 use crate::net::wire::ConnectionBytes;
-use crate::pki::{Endpoints, Pki, PkiError, ProvisionError, SvidOptions, verify};
+use crate::pki::{Endpoints, Pki, PkiError, ProvisionError, SvidOptions};
 use crate::registry::{Registry, RegistryError, RegistrySite};
 use crate::report::{State, StatusReport};
-use crate::store::{self, StoreError};
-use crate::wfm::{ClientView, Clients, WfmError, WfmSite};
-use config::Ports;
+use crate::store::StoreError;
+use crate::wfm::{ClientView, WfmError, WfmSite};
 
 /// What can go wrong with the lab itself.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,12 @@ pub enum LabError {
     /// The directory for temporary state could not be made.
     #[error("cannot make a temporary directory")]
     TempDir(#[source] std::io::Error),
+    /// Another lab uses the directory.
+    #[error("another lab is running with {dir}", dir = dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The lab's own files failed.
     #[error("cannot use the lab's directory")]
     Store(#[from] StoreError),
@@ -93,6 +100,8 @@ pub struct Lab {
     registry_server: Server<RegistrySite>,
     registry: Registry,
     dir: PathBuf,
+    /// Locked as long as the lab lives, so that no other one uses the directory.
+    _lock: File,
     /// Removed with the lab when no directory was given.
     _temporary: Option<TempDir>,
 }
@@ -104,90 +113,6 @@ impl std::fmt::Debug for Lab {
 }
 
 impl Lab {
-    /// Starts the three servers on the current tokio runtime. With a directory in the configuration, what an earlier run
-    /// left there is continued: authorities, version sequences, reports, images, ports.
-    ///
-    /// # Errors
-    /// When a port is taken or the directory is unusable or damaged.
-    pub async fn start(config: LabConfig) -> Result<Self, LabError> {
-        let (dir, temporary) = match &config.dir {
-            Some(dir) => (dir.clone(), None),
-            None => {
-                let temporary = tempfile::tempdir().map_err(LabError::TempDir)?;
-                (temporary.path().to_owned(), Some(temporary))
-            }
-        };
-        store::make_dir(&dir)?;
-        let pki_path = dir.join("pki.json");
-        let pki = Arc::new(Pki::open(pki_path, &config.trust_domain, &config.wfm_id)?);
-        let faults = Arc::new(FaultBoard::default());
-        let journal = Arc::new(Journal::default());
-        let ports = Ports::wanted(&config, &dir)?;
-
-        let listen = |service, source| LabError::Listen { service, source };
-        let bind = |port| (config.listen, port).into();
-        let (wfm_listener, wfm_address) = Server::<WfmSite>::bind(bind(ports.wfm))
-            .await
-            .map_err(|error| listen(Service::Wfm, error))?;
-        let (mis_listener, mis_address) = Server::<MisSite>::bind(bind(ports.mis))
-            .await
-            .map_err(|error| listen(Service::Mis, error))?;
-        let (registry_listener, registry_address) =
-            Server::<RegistrySite>::bind(bind(ports.registry))
-                .await
-                .map_err(|error| listen(Service::Registry, error))?;
-        Ports {
-            wfm: wfm_address.port(),
-            mis: mis_address.port(),
-            registry: registry_address.port(),
-        }
-        .keep(&dir)?;
-
-        let host = config.public_host();
-        let mis_origin = format!("https://{host}:{}", mis_address.port());
-        let base_path = config.wfm_base_path.trim_end_matches('/').to_owned();
-        let endpoints = Endpoints {
-            wfm_url: format!("https://{host}:{}{base_path}", wfm_address.port()),
-            trust_bundle_uri: format!("{mis_origin}{BUNDLE_PATH}"),
-            discovery_url: format!("{mis_origin}{DISCOVERY_PATH}"),
-            registry: format!("{host}:{}", registry_address.port()),
-        };
-        let web = pki.mint_web(&config.public_name(), config.listen)?;
-
-        let clients = Clients::open(&dir.join("wfm"), Arc::clone(&journal))?;
-        clients.set_accepted(&config.client_id, true)?;
-        let shared = || (Arc::clone(&faults), Arc::clone(&journal));
-        let (board, diary) = shared();
-        let wfm = WfmSite::new(clients, Arc::clone(&pki), board, diary, base_path);
-        let (board, diary) = shared();
-        let mis_tls = verify::web_tls("mis", &web)?;
-        let mis = MisSite::new(Arc::clone(&pki), mis_tls, mis_origin, board, diary);
-        let (board, diary) = shared();
-        let auth = config.registry_auth.clone();
-        let index = Arc::new(crate::registry::open_index(&dir.join("registry"), auth)?);
-        let registry = Registry::new(Arc::clone(&index), endpoints.registry.clone());
-        let (scheme, tls) = match config.registry_tls {
-            true => ("https", Some(verify::web_tls("registry", &web)?)),
-            false => ("http", None),
-        };
-        let origin = format!("{scheme}://{}", endpoints.registry);
-        let site = RegistrySite::new(index, tls, origin, board, diary);
-
-        Ok(Self {
-            wfm: Server::serve(Arc::new(wfm), wfm_listener, wfm_address),
-            mis: Server::serve(Arc::new(mis), mis_listener, mis_address),
-            registry_server: Server::serve(Arc::new(site), registry_listener, registry_address),
-            config,
-            endpoints,
-            pki,
-            faults,
-            journal,
-            registry,
-            dir,
-            _temporary: temporary,
-        })
-    }
-
     /// The configuration it was started with.
     pub fn config(&self) -> &LabConfig {
         &self.config
@@ -219,6 +144,11 @@ impl Lab {
     /// When it cannot be written.
     pub fn provision(&self, dir: &Path) -> Result<(), LabError> {
         self.provision_client(dir, &self.config.client_id, SvidOptions::default())
+    }
+
+    /// Whether a directory holds what [`Lab::provision`] would write.
+    pub fn is_provisioned(&self, dir: &Path) -> bool {
+        self.pki.is_provisioned(dir, &self.config.client_id, &self.endpoints)
     }
 
     /// Writes a provisioning directory for any client, good or bad, and accepts it by policy.
@@ -271,10 +201,7 @@ impl Lab {
         spec: DeploymentSpec,
     ) -> Result<DeploymentId, LabError> {
         let id = spec.id.clone().unwrap_or_else(|| DeploymentId::new(random_uuid()));
-        let device = match &spec.device_id {
-            Some(device) => device.clone(),
-            None => self.default_device(client)?,
-        };
+        let device = self.device_for(client, spec.device_id.as_deref())?;
         let yaml = spec.yaml(&id, &device);
         self.wfm.site().clients.put(client, &id, yaml.as_bytes(), Some(spec))?;
         Ok(id)
@@ -449,6 +376,13 @@ impl Lab {
         }
     }
 
+    /// Stops all servers; returns when their ports and the directory are free again.
+    pub async fn shutdown(self) {
+        for service in Service::ALL {
+            self.stop(*service).await;
+        }
+    }
+
     /// Stops the fleet manager.
     pub async fn stop_wfm(&self) {
         self.stop(Service::Wfm).await;
@@ -481,8 +415,15 @@ impl Lab {
         view.is_some_and(|view| view.deployments.iter().any(|d| d.id == *id && d.is_desired))
     }
 
-    /// The only top-level device the client has reported, else the configured one.
-    fn default_device(&self, client: &ClientId) -> Result<String, LabError> {
+    /// The device asked for, else the only top-level one the client has reported, else the configured one.
+    pub(crate) fn device_for(
+        &self,
+        client: &ClientId,
+        asked: Option<&str>,
+    ) -> Result<String, LabError> {
+        if let Some(device) = asked {
+            return Ok(device.to_owned());
+        }
         let views = self.clients();
         let view = views.into_iter().find(|view| view.client == *client);
         let devices = view.map(|view| view.devices).unwrap_or_default();

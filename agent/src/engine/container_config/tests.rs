@@ -214,6 +214,7 @@ fn shared_namespaces_are_bound_when_the_container_is_made() {
     assert_eq!(labels["org.margo.pin.db"], "d1");
     assert_eq!(labels["org.margo.config-hash"], spec.hash);
     assert_eq!(labels["org.margo.revision"], "sha256:1");
+    assert!(labels.contains_key("com.docker.compose.config-hash"), "`docker compose ps` needs it");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::args::{UpOptions, absolute};
 const DEVICE_DIR: &str = "device";
 
 pub(super) async fn run(dir: PathBuf, options: UpOptions) -> CliResult {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let dir = absolute(dir);
@@ -23,8 +24,8 @@ pub(super) async fn run(dir: PathBuf, options: UpOptions) -> CliResult {
     let mut events = lab.events();
     let _control = ControlServer::open(Arc::clone(&lab)).await?;
     let device_dir = dir.join(DEVICE_DIR);
-    // An identity that a device already has stays valid; it is written once.
-    if !device_dir.join("svid.pem").exists() {
+    // A device may be using the directory; what is right is left alone.
+    if !lab.is_provisioned(&device_dir) {
         lab.provision(&device_dir)?;
     }
     summary(&lab, &device_dir)?;

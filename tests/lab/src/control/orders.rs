@@ -134,6 +134,8 @@ async fn deploy(lab: &Arc<Lab>, order: DeployOrder) -> Result<Value, OrderError>
     let dir = order.dir.clone().ok_or(OrderError::NoDir)?;
     let name = if order.name.is_empty() { dir_name(&dir) } else { order.name.clone() };
     check_name(&name)?;
+    // Nothing is put into the registry for a deployment that cannot be.
+    let _device = lab.device_for(&client, order.device.as_deref())?;
     let component = pack(lab, &order, &name, dir).await?;
     let spec = described(DeploymentSpec::compose(name, vec![component]), &order);
     let id = lab.deploy_for(&client, spec)?;

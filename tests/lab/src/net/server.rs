@@ -90,15 +90,15 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-impl<S: Site> Server<S> {
-    /// Reserves the address; [`Server::serve`] begins to answer. In between the site can be told its own address.
-    pub(crate) async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
-        let failed = |source| ListenError { address: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok((listener, address))
-    }
+/// Reserves an address; [`Server::serve`] begins to answer. In between the site can be told its own address.
+pub(crate) async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let failed = |source| ListenError { address: listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
 
+impl<S: Site> Server<S> {
     pub(crate) fn serve(site: Arc<S>, listener: TcpListener, address: SocketAddr) -> Self {
         let running = Running::start(Arc::clone(&site), listener);
         Self { site, address, running: Mutex::new(Some(running)) }
@@ -127,7 +127,7 @@ impl<S: Site> Server<S> {
         if self.is_up() {
             return Ok(());
         }
-        let (listener, _address) = Self::bind(self.address).await?;
+        let (listener, _address) = bind(self.address).await?;
         let running = Running::start(Arc::clone(&self.site), listener);
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         Ok(())

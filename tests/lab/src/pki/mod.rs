@@ -58,6 +58,16 @@ pub enum PkiError {
     /// The authorities could not be kept on disk.
     #[error("cannot keep the authorities")]
     Store(#[from] StoreError),
+    /// The directory belongs to another trust domain or WFM.
+    #[error("{path} was made for {kept}, not {asked}; use another directory", path = path.display())]
+    OtherDomain {
+        /// The file.
+        path: PathBuf,
+        /// What it was made for.
+        kept: String,
+        /// What was asked for.
+        asked: String,
+    },
     /// A rotation step that does not fit the present state.
     #[error("cannot {step}: {reason}")]
     Rotation {
@@ -92,6 +102,8 @@ pub struct Pki {
 /// What outlives the process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct PkiState {
+    trust_domain: String,
+    wfm_id: String,
     authorities: Vec<Authority>,
     issuing: usize,
     sequence: u64,
@@ -105,9 +117,11 @@ impl Pki {
     /// # Errors
     /// When the file is damaged, or cannot be written: delete it to start a new trust domain.
     pub fn open(path: PathBuf, trust_domain: &str, wfm_id: &str) -> Result<Self, PkiError> {
-        let state = match store::read_json(&path)? {
+        let state: PkiState = match store::read_json(&path)? {
             Some(state) => state,
             None => PkiState {
+                trust_domain: trust_domain.to_owned(),
+                wfm_id: wfm_id.to_owned(),
                 authorities: vec![Authority::generate("lab root 1", Some(trust_domain))?],
                 issuing: 0,
                 sequence: 1,
@@ -115,6 +129,11 @@ impl Pki {
                 web: Authority::generate("lab web root", None)?,
             },
         };
+        if state.trust_domain != trust_domain || state.wfm_id != wfm_id {
+            let kept = format!("{}/margo/wfm/{}", state.trust_domain, state.wfm_id);
+            let asked = format!("{trust_domain}/margo/wfm/{wfm_id}");
+            return Err(PkiError::OtherDomain { path, kept, asked });
+        }
         let pki = Self {
             trust_domain: trust_domain.to_owned(),
             wfm_id: wfm_id.to_owned(),

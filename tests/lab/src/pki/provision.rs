@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Pki, PkiError, SvidOptions};
 use crate::ids::ClientId;
@@ -39,6 +42,21 @@ pub enum ProvisionError {
     Write(#[from] StoreError),
 }
 
+/// What `endpoints.json` holds.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    client: String,
+    #[serde(flatten)]
+    endpoints: Endpoints,
+}
+
+/// Whether a leaf is valid for another day at least.
+fn lasts(pem: &[u8]) -> bool {
+    let Ok(leaf) = CertificateDer::from_pem_slice(pem) else { return false };
+    let Ok((_, certificate)) = X509Certificate::from_der(&leaf) else { return false };
+    certificate.validity().time_to_expiration().is_some_and(|left| left.whole_days() >= 1)
+}
+
 impl Pki {
     /// Writes `svid.pem`, `svid.key` (0600), `bundle.json`, `bootstrap-anchors.pem` and `endpoints.json` (informative).
     /// A directory that exists is overwritten file by file, each at once, as an operator who renews would.
@@ -61,7 +79,17 @@ impl Pki {
         store::write_json(&dir.join("bundle.json"), &bundle, 0o644)?;
         let web_anchor = self.web_anchor_pem();
         store::write_bytes(&dir.join("bootstrap-anchors.pem"), web_anchor.as_bytes(), 0o644)?;
-        store::write_json(&dir.join("endpoints.json"), endpoints, 0o644)?;
+        let note = Note { client: self.client_spiffe_id(client), endpoints: endpoints.clone() };
+        store::write_json(&dir.join("endpoints.json"), &note, 0o644)?;
         Ok(())
+    }
+
+    /// Whether a directory holds what [`Pki::provision`] would write: this client, these endpoints, an SVID that lasts.
+    pub fn is_provisioned(&self, dir: &Path, client: &ClientId, endpoints: &Endpoints) -> bool {
+        let wanted = Note { client: self.client_spiffe_id(client), endpoints: endpoints.clone() };
+        // What cannot be read is not right, and is written anew.
+        let note: Option<Note> = store::read_json(&dir.join("endpoints.json")).ok().flatten();
+        let svid = store::read_bytes(&dir.join("svid.pem")).ok().flatten();
+        note == Some(wanted) && svid.is_some_and(|pem| lasts(&pem))
     }
 }

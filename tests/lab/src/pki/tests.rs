@@ -69,6 +69,8 @@ fn authorities_outlive_the_process_and_rotation_keeps_its_order() {
     first.rotate(RotationStep::Publish).unwrap();
     drop(first);
 
+    let other = Pki::open(path.clone(), "other.example", "wfm-1").unwrap_err().to_string();
+    assert!(other.contains("lab.example") && other.contains("other.example"), "{other}");
     let again = Pki::open(path, "lab.example", "wfm-1").unwrap();
     assert_eq!(again.anchors().unwrap().len(), 2);
     assert_eq!(again.sequence(), 2);

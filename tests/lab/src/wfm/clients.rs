@@ -46,6 +46,14 @@ impl Clients {
         Ok(Self { dir: dir.to_owned(), journal, state: Mutex::new(state) })
     }
 
+    /// Accepts a client that was never seen before; what policy said of a known one stays.
+    pub(crate) fn introduce(&self, id: &ClientId) -> Result<(), WfmError> {
+        if self.lock().contains_key(id) {
+            return Ok(());
+        }
+        self.set_accepted(id, true)
+    }
+
     /// Accepts a client by local policy, or stops doing so (R085).
     pub(crate) fn set_accepted(&self, id: &ClientId, accepted: bool) -> Result<(), WfmError> {
         self.change(|state| {

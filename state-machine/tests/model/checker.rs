@@ -1,0 +1,459 @@
+//! What may happen, in every order: the model handed to stateright.
+
+use crate::coverage::Seen;
+use crate::faults::Fault;
+use crate::normal::{FAR_MS, T0, normalise};
+use crate::world::{World, needs_engine};
+use crate::{calm, rules};
+use state_machine::desired::DesiredState;
+use state_machine::effect::{Effect, ManifestHead, Outcome};
+use state_machine::event::{BootSlot, Event, Observation, StoreCondition};
+use state_machine::failure::{Code, Failure};
+use state_machine::ids::{ComponentName, DeploymentId, Digest, EffectId, IdentityKey};
+use state_machine::policy::Policy;
+use state_machine::state::State;
+use state_machine::step::Step;
+use state_machine::time::Now;
+use stateright::{Model, Property};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Mutex;
+
+/// One small world, and what may happen in it.
+pub(crate) struct Scope {
+    pub(crate) policy: Policy,
+    /// What the WFM may offer, in this order. Versions may fall.
+    pub(crate) manifests: Vec<DesiredState>,
+    /// What ships in the image.
+    pub(crate) preload: Option<DesiredState>,
+    /// Effects whose every ending is explored. All others succeed at once.
+    pub(crate) slow: fn(&Effect) -> bool,
+    /// The codes with which a slow effect may fail.
+    pub(crate) failures: fn(&Effect) -> &'static [Code],
+    pub(crate) disturbances: &'static [Disturbance],
+    /// How many of them there may be in one life.
+    pub(crate) budget: u8,
+    pub(crate) power_cuts: bool,
+    /// Where firmware is managed: whether the first boot is a trial.
+    pub(crate) trial: Option<bool>,
+    /// Manifests that are offered and accepted before exploring begins.
+    pub(crate) settled: usize,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) seen: Mutex<Seen>,
+    pub(crate) calm: Mutex<HashSet<u64>>,
+}
+
+/// Things that happen to the device by themselves, or that people do to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disturbance {
+    /// A container stops.
+    Kill,
+    /// A container stops and the engine's event is lost.
+    KillUnseen,
+    /// The engine goes away; containers stay.
+    EngineGone,
+    /// The engine comes back.
+    EngineBack,
+    /// The disk lost the artifacts of a revision.
+    LoseArtifacts,
+    /// Both copies of the durable state are unreadable at the next start.
+    LoseStore,
+    /// One copy was.
+    HealStore,
+    /// Provisioned anew, for another relationship.
+    NewIdentity,
+    /// The same identity, rotated.
+    IdentityTouched,
+    /// The device's capabilities change back and forth.
+    Capabilities,
+    /// An operator presses the button.
+    Retry,
+    /// The network came back.
+    SyncRequested,
+    /// A trial is committed, or a new slot booted.
+    Commit,
+    NewSlot,
+    /// The firmware is not managed any more at the next boot.
+    Unmanaged,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Succeed(EffectId),
+    Fail(EffectId, Code),
+    /// Power is lost. This effect had happened, but nobody was told.
+    PowerCut(Option<EffectId>),
+    /// Power is lost when all effects had happened.
+    PowerCutAfterAll,
+    Wake,
+    Offer(usize),
+    Disturb(Disturbance, usize),
+}
+
+impl Scope {
+    fn observation(&self, world: &World, store: StoreCondition) -> Observation {
+        let boot = self.trial.map(|_| BootSlot {
+            slot: "rootfs.0".to_owned(),
+            committed: !world.on_trial,
+        });
+        Observation {
+            store,
+            capabilities: capabilities(world.capabilities),
+            preload: self.preload.clone(),
+            boot,
+        }
+    }
+
+    /// Starts the agent on what is on stable storage.
+    pub(crate) fn boot(&self, world: &mut World, store: StoreCondition) {
+        let durable = world.disk.take().unwrap_or_else(|| world.state.durable.clone());
+        world.state = State::with_durable(durable);
+        world.underway.clear();
+        world.containers.values_mut().for_each(|container| container.up = false);
+        let observation = self.observation(world, store);
+        self.feed(world, &Event::Started { observation }, T0);
+        world.just_booted = true;
+    }
+
+    fn production(&self, state: &State, event: &Event, now: &Now) -> Step {
+        match self.fault {
+            Some(fault) => fault.step(state, event, now, &self.policy),
+            None => state_machine::step(state, event, now, &self.policy),
+        }
+    }
+
+    /// Does what the driver does with one event, and then lets everything end that is not explored.
+    pub(crate) fn feed(&self, world: &mut World, event: &Event, now: u64) {
+        self.feed_one(world, event, now);
+        let quick = |world: &World| {
+            let quick = |(_, effect): &(&EffectId, &Effect)| !(self.slow)(effect);
+            world.underway.iter().find(quick).map(|(id, _)| *id)
+        };
+        // Bounded, so that a loop is found and not suffered.
+        for _ in 0..200 {
+            let Some(id) = quick(world) else { return };
+            self.succeed(world, id, false);
+        }
+        world.broken |= rules::bit("i11_no_busy_loop");
+    }
+
+    fn feed_one(&self, world: &mut World, event: &Event, now: u64) {
+        let moment = Now::monotonic(now);
+        let step = self.production(&world.state, event, &moment);
+        world.just_booted = false;
+        rules::check_step(self, world, event, &step, now);
+        if step.persist {
+            world.disk = None;
+        } else if step.next.durable != world.state.durable && world.disk.is_none() {
+            world.disk = Some(world.state.durable.clone());
+        }
+        self.seen.lock().unwrap().note(&step);
+        world.state = step.next;
+        for id in step.cancels {
+            if let Some(effect) = world.underway.remove(&id) {
+                world.half_happen(&effect);
+            }
+        }
+        world.underway.extend(step.effects);
+        world.wake = step.wake_at_ms;
+        normalise(world, now, &self.policy);
+    }
+
+    fn kept(&self, world: &World) -> BTreeSet<Digest> {
+        match self.fault {
+            Some(Fault::GarbageIgnoresGood) => world
+                .state
+                .durable
+                .workloads
+                .values()
+                .map(|workload| workload.desired.revision.clone())
+                .collect(),
+            _ => world.state.durable.revisions().into_iter().cloned().collect(),
+        }
+    }
+
+    /// Lets an effect do its work in the world.
+    fn happen(&self, world: &mut World, effect: &Effect) {
+        rules::check_happening(world, effect);
+        world.happen(effect, &self.kept(world));
+        rules::note_complete(world, effect);
+    }
+
+    pub(crate) fn succeed(&self, world: &mut World, id: EffectId, all: bool) {
+        let Some(effect) = world.underway.get(&id).cloned() else { return };
+        if let Some(code) = world.obstacle(&effect) {
+            self.fail(world, id, code, all);
+            return;
+        }
+        self.happen(world, &effect);
+        let outcome = self.outcome(world, &effect);
+        world.underway.remove(&id);
+        self.tell(world, Event::EffectFinished { id, outcome }, all);
+    }
+
+    pub(crate) fn fail(&self, world: &mut World, id: EffectId, code: Code, all: bool) {
+        let Some(effect) = world.underway.remove(&id) else { return };
+        // The worst of it: a start that failed has replaced what ran before.
+        if code == Code::StartFailed {
+            world.half_happen(&effect);
+        }
+        world.rejected |= code == Code::ReportRejected;
+        let mut failure = Failure::new(code, "as modelled");
+        if code == Code::WfmBusy {
+            failure = failure.retry_after(Some(2_000));
+        }
+        self.tell(world, Event::EffectFinished { id, outcome: Outcome::Failed { failure } }, all);
+    }
+
+    fn tell(&self, world: &mut World, event: Event, all: bool) {
+        if all { self.feed(world, &event, T0) } else { self.feed_one(world, &event, T0) }
+    }
+
+    fn outcome(&self, world: &World, effect: &Effect) -> Outcome {
+        let offered = world.offered.and_then(|index| self.manifests.get(index));
+        match effect {
+            Effect::LoadIdentity => Outcome::IdentityLoaded {
+                identity: IdentityKey::new(format!("identity-{}", world.identity)),
+            },
+            Effect::LoadTrust => Outcome::TrustLoaded,
+            Effect::PutCapabilities { .. } => Outcome::CapabilitiesAccepted,
+            Effect::ConnectEngine => Outcome::EngineReady,
+            Effect::PollManifest { etag } => match offered {
+                Some(manifest) if manifest.etag != *etag => Outcome::ManifestReceived {
+                    head: ManifestHead {
+                        version: manifest.version,
+                        manifest: Digest::new(manifest.etag.clone().unwrap_or_default()),
+                    },
+                },
+                Some(_) => Outcome::ManifestUnchanged,
+                None => Outcome::Failed { failure: Failure::new(Code::WfmUnreachable, "away") },
+            },
+            Effect::FetchDeployments { manifest } => {
+                let named = |m: &&DesiredState| m.etag.as_deref() == Some(manifest.as_str());
+                match self.manifests.iter().find(named) {
+                    Some(desired) => Outcome::DeploymentsFetched { desired: desired.clone() },
+                    None => Outcome::Failed { failure: Failure::new(Code::Internal, "no such") },
+                }
+            }
+            Effect::PrepareDeployment { .. } => Outcome::DeploymentPrepared,
+            Effect::ApplyComponent { .. } => Outcome::ComponentApplied,
+            Effect::ObserveDeployment { deployment, held } => world.observe(deployment, held),
+            Effect::PruneDeployment { .. } => Outcome::DeploymentPruned,
+            Effect::RemoveDeployment { .. } => Outcome::DeploymentRemoved,
+            Effect::SendReport { .. } => Outcome::ReportAccepted,
+            Effect::CollectGarbage => Outcome::GarbageCollected,
+        }
+    }
+
+    /// The WFM offers this one from now on, and the device polls as soon as it may.
+    pub(crate) fn offer(&self, world: &mut World, index: usize) {
+        world.offered = Some(index);
+        self.feed(world, &Event::SyncRequested, T0);
+    }
+
+    fn containers(&self, world: &World) -> Vec<(DeploymentId, ComponentName)> {
+        let up = world.containers.iter().filter(|(_, container)| container.up);
+        up.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Over which things a disturbance may come: how many, by index.
+    fn victims(&self, world: &World, what: Disturbance) -> usize {
+        match what {
+            Disturbance::Kill | Disturbance::KillUnseen => self.containers(world).len(),
+            Disturbance::EngineGone => usize::from(!world.engine_down),
+            Disturbance::EngineBack => usize::from(world.engine_down),
+            Disturbance::LoseArtifacts => world.stored.len(),
+            Disturbance::Retry => world.state.durable.workloads.len(),
+            Disturbance::Commit => usize::from(world.on_trial),
+            Disturbance::NewSlot => usize::from(!world.on_trial),
+            Disturbance::LoseStore
+            | Disturbance::HealStore
+            | Disturbance::NewIdentity
+            | Disturbance::IdentityTouched
+            | Disturbance::Capabilities
+            | Disturbance::SyncRequested
+            | Disturbance::Unmanaged => 1,
+        }
+    }
+
+    fn disturb(&self, world: &mut World, what: Disturbance, index: usize) {
+        match what {
+            Disturbance::Kill | Disturbance::KillUnseen => {
+                let victim = self.containers(world).into_iter().nth(index);
+                let Some((deployment, component)) = victim else { return };
+                let key = (deployment.clone(), component);
+                if let Some(container) = world.containers.get_mut(&key) {
+                    container.up = false;
+                }
+                if what == Disturbance::Kill && world.state.live.engine.connected {
+                    self.feed(world, &Event::WorkloadChanged { deployment }, T0);
+                }
+            }
+            Disturbance::EngineGone => {
+                world.engine_down = true;
+                self.feed(world, &Event::EngineDisconnected, T0);
+            }
+            Disturbance::EngineBack => world.engine_down = false,
+            Disturbance::LoseArtifacts => {
+                let victim = world.stored.iter().nth(index).cloned();
+                world.artifacts_lost = true;
+                victim.map(|victim| world.stored.remove(&victim));
+            }
+            Disturbance::LoseStore => {
+                world.state.durable = state_machine::state::Durable::default();
+                world.floor = 0;
+                world.store_lost = true;
+                world.told.clear();
+                self.boot(world, StoreCondition::Lost);
+            }
+            Disturbance::HealStore => self.boot(world, StoreCondition::Healed),
+            Disturbance::NewIdentity => {
+                world.identity += 1;
+                self.feed(world, &Event::IdentityChanged, T0);
+            }
+            Disturbance::IdentityTouched => self.feed(world, &Event::IdentityChanged, T0),
+            Disturbance::Capabilities => {
+                world.capabilities = 1 - world.capabilities;
+                let capabilities = capabilities(world.capabilities);
+                self.feed(world, &Event::CapabilitiesChanged { capabilities }, T0);
+            }
+            Disturbance::Retry => {
+                let deployment = world.state.durable.workloads.keys().nth(index).cloned();
+                let Some(deployment) = deployment else { return };
+                self.feed(world, &Event::RetryRequested { deployment }, T0);
+            }
+            Disturbance::SyncRequested => self.feed(world, &Event::SyncRequested, T0),
+            Disturbance::Commit => {
+                world.on_trial = false;
+                let boot = self.observation(world, StoreCondition::Intact).boot;
+                self.feed(world, &Event::BootObserved { boot }, T0);
+            }
+            Disturbance::NewSlot => {
+                world.on_trial = true;
+                self.boot(world, StoreCondition::Intact);
+            }
+            Disturbance::Unmanaged => {
+                world.on_trial = false;
+                self.feed(world, &Event::BootObserved { boot: None }, T0);
+            }
+        }
+    }
+
+    /// Time passes until the machine wants to be woken.
+    pub(crate) fn wake(&self, world: &mut World) {
+        if let Some(at) = world.wake {
+            self.feed(world, &Event::TimerElapsed, at);
+        }
+    }
+}
+
+pub(crate) fn capabilities(index: usize) -> Digest {
+    Digest::new(format!("capabilities-{index}"))
+}
+
+impl Model for Scope {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        let mut world = World { budget: self.budget, ..World::default() };
+        world.on_trial = self.trial.unwrap_or(false) && self.settled == 0;
+        self.boot(&mut world, StoreCondition::Fresh);
+        for index in 0..self.settled {
+            self.offer(&mut world, index);
+            world = calm::run(self, world).expect("the beginning is calm");
+        }
+        if self.settled > 0 && self.trial == Some(true) {
+            world.on_trial = true;
+            self.boot(&mut world, StoreCondition::Intact);
+        }
+        vec![world]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        if world.broken != 0 {
+            return;
+        }
+        for (id, effect) in &world.underway {
+            match world.obstacle(effect) {
+                Some(code) => actions.push(Action::Fail(*id, code)),
+                None => actions.push(Action::Succeed(*id)),
+            }
+            if !(needs_engine(effect) && world.engine_down) {
+                let codes = (self.failures)(effect).iter();
+                actions.extend(codes.map(|code| Action::Fail(*id, *code)));
+            }
+            if self.power_cuts {
+                actions.push(Action::PowerCut(Some(*id)));
+            }
+        }
+        if self.power_cuts {
+            actions.push(Action::PowerCut(None));
+            if world.underway.len() > 1 {
+                actions.push(Action::PowerCutAfterAll);
+            }
+        }
+        if world.wake.is_some_and(|at| at < T0 + FAR_MS) {
+            actions.push(Action::Wake);
+        }
+        let next = world.offered.map_or(0, |index| index + 1);
+        if next < self.manifests.len() {
+            actions.push(Action::Offer(next));
+        }
+        for what in self.disturbances {
+            if world.budget > 0 || *what == Disturbance::EngineBack {
+                let victims = 0..self.victims(world, *what);
+                actions.extend(victims.map(|index| Action::Disturb(*what, index)));
+            }
+        }
+    }
+
+    fn next_state(&self, last: &World, action: Action) -> Option<World> {
+        let mut world = last.clone();
+        match action {
+            Action::Succeed(id) => self.succeed(&mut world, id, true),
+            Action::Fail(id, code) => self.fail(&mut world, id, code, true),
+            Action::PowerCut(done) => {
+                let underway = world.underway.clone();
+                for (id, effect) in &underway {
+                    if Some(*id) == done && world.obstacle(effect).is_none() {
+                        self.happen(&mut world, effect);
+                    }
+                    world.lose_answer(effect);
+                }
+                self.boot(&mut world, StoreCondition::Intact);
+            }
+            Action::PowerCutAfterAll => {
+                let underway = world.underway.clone();
+                for effect in underway.values() {
+                    if world.obstacle(effect).is_none() {
+                        self.happen(&mut world, effect);
+                    }
+                    world.lose_answer(effect);
+                }
+                self.boot(&mut world, StoreCondition::Intact);
+            }
+            Action::Wake => self.wake(&mut world),
+            Action::Offer(index) => self.offer(&mut world, index),
+            Action::Disturb(what, index) => {
+                if what != Disturbance::EngineBack {
+                    world.budget = world.budget.saturating_sub(1);
+                }
+                self.disturb(&mut world, what, index);
+            }
+        }
+        (world != *last).then_some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        rules::properties()
+    }
+}
+
+impl World {
+    fn lose_answer(&mut self, effect: &Effect) {
+        if let Effect::SendReport { report } = effect {
+            self.may_repeat.insert(report.deployment.clone());
+        }
+    }
+}
