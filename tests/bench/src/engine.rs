@@ -19,8 +19,6 @@ pub(crate) struct Happened {
     pub(crate) action: String,
     /// Labels and the like.
     pub(crate) attributes: HashMap<String, String>,
-    /// Of the container or network.
-    pub(crate) id: String,
     /// Milliseconds since 1970.
     pub(crate) at_ms: f64,
 }
@@ -93,7 +91,6 @@ fn happened_of(event: EventMessage) -> Option<Happened> {
         kind: event.typ?.to_string(),
         action: event.action?,
         attributes: actor.attributes.unwrap_or_default(),
-        id: actor.id.unwrap_or_default(),
         at_ms: ms_of_ns(event.time_nano?),
     })
 }

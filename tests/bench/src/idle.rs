@@ -3,6 +3,7 @@
 use crate::Fault;
 use crate::options::Options;
 use crate::proc::{counters, percent, pss_kib};
+use crate::process::Log;
 use crate::samples::{Samples, as_f64, as_ms, rounded};
 use crate::scene::Scene;
 use serde_json::{Map, Value, json};
@@ -20,7 +21,7 @@ const LOOKS: u32 = 5;
 pub(crate) async fn measure(scene: &Scene, options: &Options) -> Result<Map<String, Value>, Fault> {
     let span = Duration::from_secs(options.pick(10, 90));
     crate::say(&format!("idle: {} s", span.as_secs()));
-    let process = scene.settled(options, "info").await?;
+    let process = scene.settled(options, Log::Dropped).await?;
     let pid = process.pid()?;
     let at_start = pss_kib(pid)?.0;
     tokio::time::sleep(SETTLE).await;

@@ -6,12 +6,15 @@
 use crate::Fault;
 use crate::options::Options;
 use crate::proc::{counters, fingerprint};
-use crate::process::Process;
+use crate::process::{Log, Process};
 use crate::samples::{Samples, as_f64, as_ms, rounded};
 use crate::scene::{Scene, until};
 use margo_lab::Service;
 use serde_json::{Map, Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A poll takes a few milliseconds.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// What went over the wire so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +43,7 @@ impl Wire {
 pub(crate) async fn measure(scene: &Scene, options: &Options) -> Result<Map<String, Value>, Fault> {
     let polls = options.pick(200, 1000);
     crate::say(&format!("polls: {polls}"));
-    let process = scene.settled(options, "info").await?;
+    let process = scene.settled(options, Log::Dropped).await?;
     // The first ones make the connection and send what was left to say.
     for _ in 0..3 {
         poll(scene, &process).await?;
@@ -88,9 +91,15 @@ pub(crate) async fn measure(scene: &Scene, options: &Options) -> Result<Map<Stri
 
 async fn poll(scene: &Scene, process: &Process) -> Result<(), Fault> {
     let before = Wire::seen(scene);
+    let mut asked = Instant::now();
     process.sync()?;
     until("a poll", async || {
         let now = Wire::seen(scene);
+        // What is asked for while the answer to the former poll is being read may count as done by it.
+        if asked.elapsed() > ASK_AGAIN {
+            asked = Instant::now();
+            process.sync()?;
+        }
         Ok(now.requests > before.requests && now.sent_bytes > before.sent_bytes)
     })
     .await

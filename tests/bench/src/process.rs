@@ -9,6 +9,17 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
 
+/// What becomes of the agent's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// As on a device, but thrown away, so that what it writes is not counted as the agent's.
+    Dropped,
+    /// As on a device, appended to `agent.log` in the root directory.
+    Kept,
+    /// Everything, appended to `agent.log`.
+    Detailed,
+}
+
 /// A running agent; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -17,12 +28,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the agent on a root directory. Its output is appended to `agent.log` there.
+    /// Starts the agent on a root directory.
     ///
     /// # Errors
     /// The program is missing: `cargo build --release -p margo-agent` makes it.
-    pub(crate) fn start(options: &Options, root: &Path, log_level: &str) -> Result<Self, Fault> {
-        Self::start_notifying(options, root, log_level, OsStr::new(""))
+    pub(crate) fn start(options: &Options, root: &Path, log: Log) -> Result<Self, Fault> {
+        Self::start_notifying(options, root, log, OsStr::new(""))
     }
 
     /// The same, telling a socket when it is ready.
@@ -32,17 +43,23 @@ impl Process {
     pub(crate) fn start_notifying(
         options: &Options,
         root: &Path,
-        log_level: &str,
+        log: Log,
         notify: &OsStr,
     ) -> Result<Self, Fault> {
         let program = options.bin_dir.join("margo-agent");
-        let log = File::options().create(true).append(true).open(root.join("agent.log"))?;
+        let level = if log == Log::Detailed { "debug" } else { "info" };
+        let stderr = match log {
+            Log::Dropped => Stdio::null(),
+            Log::Kept | Log::Detailed => {
+                File::options().create(true).append(true).open(root.join("agent.log"))?.into()
+            }
+        };
         let mut command = Command::new(&program);
-        command.arg("--root").arg(root).env("MARGO_LOG", log_level).env_remove("NOTIFY_SOCKET");
+        command.arg("--root").arg(root).env("MARGO_LOG", level).env_remove("NOTIFY_SOCKET");
         if !notify.is_empty() {
             command.env("NOTIFY_SOCKET", notify);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).kill_on_drop(true);
         let child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
         Ok(Self { child, root: root.to_owned() })
     }

@@ -1,9 +1,11 @@
-//! From the start of the agent to ten removed containers running again, with neither fleet manager nor registry.
+//! From the start of the agent to ten removed containers running again, with neither fleet manager nor registry; and
+//! beside it what the bare engine needs for ten containers.
 
 use crate::Fault;
+use crate::apply::Rivals;
 use crate::engine::now_ms;
 use crate::options::Options;
-use crate::process::Process;
+use crate::process::{Log, Process};
 use crate::samples::Samples;
 use crate::scene::Scene;
 use margo_agent::engine::LABEL_DEPLOYMENT;
@@ -25,8 +27,10 @@ pub(crate) async fn measure(
     scene.grow(options, DEPLOYMENTS).await?;
     scene.world.lab.stop_wfm().await;
     scene.world.lab.stop_registry().await;
-    let mut samples = Samples::default();
+    let rivals = Rivals::new(scene, None).await?;
+    let (mut samples, mut floor) = (Samples::default(), Samples::default());
     for _ in 0..rounds {
+        floor.push(rivals.many_by_engine(scene, DEPLOYMENTS).await?);
         for id in &scene.deployments {
             for container in scene.world.engine.containers(id.as_str()).await {
                 scene.world.engine.destroy(&container.id).await;
@@ -34,7 +38,7 @@ pub(crate) async fn measure(
         }
         scene.starts.clear();
         let began_ms = now_ms();
-        let process = Process::start(options, scene.root(), "info")?;
+        let process = Process::start(options, scene.root(), Log::Kept)?;
         let mut last_ms = began_ms;
         for id in &scene.deployments {
             let started_ms = scene.starts.started(LABEL_DEPLOYMENT, id.as_str()).await?;
@@ -45,5 +49,9 @@ pub(crate) async fn measure(
     }
     scene.world.lab.start_wfm().await?;
     scene.world.lab.start_registry().await?;
-    Ok(Map::from_iter([("restore_running_ms".to_owned(), samples.to_json())]))
+    Ok(Map::from_iter([
+        ("restore_running_ms".to_owned(), samples.to_json()),
+        ("restore_engine_api_running_ms".to_owned(), floor.to_json()),
+        ("restore_ratio_vs_engine_api".to_owned(), samples.ratios(&floor).to_json()),
+    ]))
 }

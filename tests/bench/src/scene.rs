@@ -3,7 +3,7 @@
 use crate::Fault;
 use crate::engine::Starts;
 use crate::options::Options;
-use crate::process::Process;
+use crate::process::{Log, Process};
 use margo_e2e::{App, Settings, World};
 use margo_lab::{DeploymentId, State};
 use std::path::Path;
@@ -46,7 +46,7 @@ impl Scene {
             let name = format!("bench-{}", self.deployments.len().saturating_add(1));
             self.deployments.push(self.world.deploy(&App::sleeping(&name, "1.0.0", "one", 1)));
         }
-        let process = Process::start(options, self.root(), "info")?;
+        let process = Process::start(options, self.root(), Log::Kept)?;
         for id in &self.deployments {
             self.world.reported(id, State::Installed).await;
         }
@@ -62,8 +62,8 @@ impl Scene {
     ///
     /// # Errors
     /// It does not come up.
-    pub(crate) async fn settled(&self, options: &Options, level: &str) -> Result<Process, Fault> {
-        let process = Process::start(options, self.root(), level)?;
+    pub(crate) async fn settled(&self, options: &Options, log: Log) -> Result<Process, Fault> {
+        let process = Process::start(options, self.root(), log)?;
         until("the agent to be in contact", async || {
             let events = process.events().unwrap_or_default();
             Ok(events.iter().any(|e| e.machine == "onboarding" && e.next == "registered"))

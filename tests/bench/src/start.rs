@@ -2,7 +2,7 @@
 
 use crate::Fault;
 use crate::options::Options;
-use crate::process::Process;
+use crate::process::{Log, Process};
 use crate::samples::{Samples, as_ms};
 use crate::scene::Scene;
 use serde_json::{Map, Value};
@@ -25,7 +25,7 @@ pub(crate) async fn measure(scene: &Scene, options: &Options) -> Result<Map<Stri
     let mut samples = Samples::default();
     for _ in 0..rounds {
         let began = Instant::now();
-        let process = Process::start_notifying(options, scene.root(), "info", path.as_os_str())?;
+        let process = Process::start_notifying(options, scene.root(), Log::Kept, path.as_os_str())?;
         samples.push(as_ms(wait_for_ready(&socket, began)?));
         process.kill().await?;
     }

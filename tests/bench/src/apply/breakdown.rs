@@ -4,6 +4,7 @@
 use super::by_agent;
 use crate::Fault;
 use crate::options::Options;
+use crate::process::Log;
 use crate::proxy::{Call, Proxy};
 use crate::samples::{Samples, as_f64, rounded};
 use crate::scene::Scene;
@@ -22,7 +23,7 @@ pub(super) async fn measure(scene: &mut Scene, options: &Options) -> Result<Valu
     let fragment = scene.root().join("etc/margo-agent/config.d/70-proxy.toml");
     let proxy = Proxy::listen(&socket, &margo_e2e::Settings::default().engine_socket)?;
     std::fs::write(&fragment, format!("[engine]\nsocket = \"{}\"\n", socket.display()))?;
-    let process = scene.settled(options, "debug").await?;
+    let process = scene.settled(options, Log::Detailed).await?;
     let mut parts = Parts::default();
     for round in 0..=ROUNDS {
         drop(proxy.take());

@@ -8,13 +8,13 @@ mod rivals;
 
 use crate::Fault;
 use crate::options::Options;
-use crate::process::Process;
+use crate::process::{Log, Process};
 use crate::samples::{Samples, rounded};
 use crate::scene::Scene;
 use margo_agent::engine::LABEL_DEPLOYMENT;
 use margo_e2e::App;
 use margo_lab::{Operation, State};
-use rivals::Rivals;
+pub(crate) use rivals::Rivals;
 use serde_json::{Map, Value, json};
 
 /// The three, in the order of the first round.
@@ -55,7 +55,7 @@ pub(crate) async fn measure(
     ));
     let mut order = vec![Runner::Agent, Runner::EngineApi];
     order.extend(compose.map(|_| Runner::DockerCompose));
-    let process = scene.settled(options, "info").await?;
+    let process = scene.settled(options, Log::Kept).await?;
     let (mut agent, mut engine, mut composed) = (Vec::new(), Vec::new(), Vec::new());
     // One round that does not count warms what all three use.
     for round in 0..=rounds {

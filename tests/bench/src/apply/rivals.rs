@@ -11,6 +11,7 @@ use bollard::models::{
 use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
 };
+use futures_util::{StreamExt, TryStreamExt};
 use margo_e2e::App;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,12 +19,14 @@ use tokio::process::Command;
 
 /// On what is made through the bare API.
 const LABEL: &str = "margo-bench";
+/// Containers the agent works on at the same time.
+const AT_A_TIME: usize = 4;
 /// On what docker compose makes; the agent's containers have it too.
 const COMPOSE_LABEL: &str = "com.docker.compose.project";
 
 /// What both need.
 #[derive(Debug)]
-pub(super) struct Rivals {
+pub(crate) struct Rivals {
     docker: Docker,
     registry: String,
     compose: Option<PathBuf>,
@@ -34,7 +37,7 @@ impl Rivals {
     ///
     /// # Errors
     /// The engine does not answer.
-    pub(super) async fn new(scene: &Scene, compose: Option<&Path>) -> Result<Self, Fault> {
+    pub(crate) async fn new(scene: &Scene, compose: Option<&Path>) -> Result<Self, Fault> {
         Ok(Self {
             docker: scene.world.engine.api().await,
             registry: scene.world.lab.registry().host().to_owned(),
@@ -48,12 +51,38 @@ impl Rivals {
     /// The engine refuses.
     pub(super) async fn by_engine(&self, scene: &Scene, name: &str) -> Result<Taken, Fault> {
         scene.starts.clear();
+        let began_ms = now_ms();
+        self.docker.create_network(network(name)).await?;
+        self.run(name).await?;
+        let taken = taken(scene, began_ms, LABEL, name).await;
+        self.remove(LABEL, name, name).await?;
+        taken
+    }
+
+    /// So many containers, each in a network of its own that is there already; four at a time, as the agent does.
+    /// Milliseconds until the last one has started.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub(crate) async fn many_by_engine(&self, scene: &Scene, count: usize) -> Result<f64, Fault> {
+        let names: Vec<String> = (0..count).map(|number| format!("bench-many-{number}")).collect();
+        for name in &names {
+            self.docker.create_network(network(name)).await?;
+        }
+        scene.starts.clear();
+        let began_ms = now_ms();
+        let runs = futures_util::stream::iter(&names).map(|name| self.run(name));
+        runs.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
+        let mut last_ms = began_ms;
+        for name in &names {
+            last_ms = scene.starts.started(LABEL, name).await?.max(last_ms);
+            self.remove(LABEL, name, name).await?;
+        }
+        Ok(last_ms - began_ms)
+    }
+
+    async fn run(&self, name: &str) -> Result<(), Fault> {
         let labels = HashMap::from([(LABEL.to_owned(), name.to_owned())]);
-        let network = NetworkCreateRequest {
-            name: name.to_owned(),
-            labels: Some(labels.clone()),
-            ..NetworkCreateRequest::default()
-        };
         let endpoints = HashMap::from([(name.to_owned(), EndpointSettings::default())]);
         let body = ContainerCreateBody {
             image: Some(format!("{}/lab/busybox:1", self.registry)),
@@ -68,13 +97,8 @@ impl Rivals {
             name: Some(name.to_owned()),
             ..CreateContainerOptions::default()
         };
-        let began_ms = now_ms();
-        self.docker.create_network(network).await?;
         let id = self.docker.create_container(Some(options), body).await?.id;
-        self.docker.start_container(&id, None).await?;
-        let taken = taken(scene, began_ms, LABEL, name).await;
-        self.remove(LABEL, name, name).await?;
-        taken
+        Ok(self.docker.start_container(&id, None).await?)
     }
 
     /// `docker compose up -d` of the file the agent gets.
@@ -108,6 +132,14 @@ impl Rivals {
             self.docker.remove_container(&container.id.unwrap_or_default(), Some(options)).await?;
         }
         Ok(self.docker.remove_network(network).await?)
+    }
+}
+
+fn network(name: &str) -> NetworkCreateRequest {
+    NetworkCreateRequest {
+        name: name.to_owned(),
+        labels: Some(HashMap::from([(LABEL.to_owned(), name.to_owned())])),
+        ..NetworkCreateRequest::default()
     }
 }
 
