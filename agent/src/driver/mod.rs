@@ -21,7 +21,7 @@ use state_machine::state::{Durable, State};
 use state_machine::step::Step;
 use state_machine::time::Now;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Executes effects. The machine's orders are idempotent; so must this be, killed at any point.
@@ -89,6 +89,11 @@ pub struct Parts<P, X, A> {
 
 /// Waits between attempts to persist, in milliseconds: storage that is full or gone may come back.
 const PERSIST_RETRY_MS: u64 = 2_000;
+
+/// For debug lines.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
 
 /// The driver.
 pub struct Driver<P, X, A> {
@@ -242,6 +247,7 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
         let Some(mut persist) = self.persist.take() else {
             return Err("the store was lost with a task that panicked".to_owned());
         };
+        let began = Instant::now();
         let work = tokio::task::spawn_blocking(move || {
             let result = persist.save(&document, both);
             (persist, result)
@@ -249,6 +255,7 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
         match work.await {
             Ok((persist, result)) => {
                 self.persist = Some(persist);
+                tracing::debug!(elapsed_us = micros(began.elapsed()), both, "state saved");
                 result
             }
             Err(panic) => Err(panic.to_string()),

@@ -20,7 +20,7 @@ pub use policy::policy;
 use crate::artifacts::Artifacts;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::driver::Execute;
+use crate::driver::{Execute, micros};
 use crate::engine::{Engine, WaitPolicy};
 use crate::margo::wire::DeviceCapabilitiesManifest;
 use crate::margo::{DeviceId, ManifestFetched};
@@ -34,6 +34,7 @@ use state_machine::ids::Digest;
 use state_machine::state::State;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Carries out effects.
@@ -136,10 +137,31 @@ impl Execute for Executor {
             Effect::CollectGarbage => state.durable.revisions().into_iter().cloned().collect(),
             _ => BTreeSet::new(),
         };
+        let (name, began) = (name(&effect), Instant::now());
         Box::pin(async move {
             let result = shared.carry_out(effect, needed).await;
+            tracing::debug!(elapsed_us = micros(began.elapsed()), effect = name, "effect ended");
             result.unwrap_or_else(|failure| Outcome::Failed { failure })
         })
+    }
+}
+
+/// For debug lines; one word, so that they can be taken apart.
+const fn name(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::LoadIdentity => "LoadIdentity",
+        Effect::LoadTrust => "LoadTrust",
+        Effect::PutCapabilities { .. } => "PutCapabilities",
+        Effect::ConnectEngine => "ConnectEngine",
+        Effect::PollManifest { .. } => "PollManifest",
+        Effect::FetchDeployments { .. } => "FetchDeployments",
+        Effect::SendReport { .. } => "SendReport",
+        Effect::PrepareDeployment { .. } => "PrepareDeployment",
+        Effect::ApplyComponent { .. } => "ApplyComponent",
+        Effect::ObserveDeployment { .. } => "ObserveDeployment",
+        Effect::PruneDeployment { .. } => "PruneDeployment",
+        Effect::RemoveDeployment { .. } => "RemoveDeployment",
+        Effect::CollectGarbage => "CollectGarbage",
     }
 }
 

@@ -4,7 +4,7 @@ use crate::config::LogLevel;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use tracing::Subscriber;
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -58,7 +58,7 @@ pub enum LogError {
 
 /// Changes the level later, when the configuration has been read or is read anew.
 #[derive(Clone, Debug)]
-pub struct LevelHandle(reload::Handle<EnvFilter, Registry>);
+pub struct LevelHandle(reload::Handle<Targets, Registry>);
 
 impl LevelHandle {
     /// Logs at `level` from now on, unless `MARGO_LOG` says otherwise.
@@ -94,18 +94,18 @@ fn under_journal() -> bool {
     std::env::var_os("JOURNAL_STREAM").is_some() && Path::new(JOURNAL_SOCKET).exists()
 }
 
-fn filter(level: LogLevel) -> Result<EnvFilter, LogError> {
+fn filter(level: LogLevel) -> Result<Targets, LogError> {
     let value = std::env::var(FILTER_VARIABLE).unwrap_or_default();
     parse_filter(&value, level)
 }
 
 /// Libraries only speak up when something is wrong; the level is for the agent itself.
-fn parse_filter(value: &str, level: LogLevel) -> Result<EnvFilter, LogError> {
+fn parse_filter(value: &str, level: LogLevel) -> Result<Targets, LogError> {
     let text = match value.trim() {
         "" => directives(level.as_str()),
         word => LogLevel::parse(word).map_or_else(|| word.to_owned(), |l| directives(l.as_str())),
     };
-    EnvFilter::try_new(text).map_err(|source| LogError::Filter { value: value.to_owned(), source })
+    text.parse().map_err(|source| LogError::Filter { value: value.to_owned(), source })
 }
 
 fn directives(level: &str) -> String {
