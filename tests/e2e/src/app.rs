@@ -1,0 +1,43 @@
+//! The applications that tests deploy.
+
+use margo_lab::{ComponentSpec, Lab};
+
+/// An application: one component with a few services that do nothing, quickly.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Its name, and its component's.
+    pub name: String,
+    /// Its revision.
+    pub revision: String,
+    /// Its compose file; `${LAB_REGISTRY}` is the lab's registry.
+    pub compose: String,
+}
+
+impl App {
+    /// An application whose services sleep. `marker` tells its revisions' containers apart.
+    pub fn sleeping(name: &str, revision: &str, marker: &str, services: usize) -> Self {
+        let mut compose = String::from("services:\n");
+        for number in 1..=services {
+            compose.push_str(&format!(
+                "  s{number}:\n    image: ${{LAB_REGISTRY}}/lab/busybox:1\n    \
+                 command: [\"sleep\", \"1000000\"]\n    stop_signal: SIGKILL\n    \
+                 environment:\n      MARKER: {marker}\n"
+            ));
+        }
+        Self { name: name.to_owned(), revision: revision.to_owned(), compose }
+    }
+
+    /// An application with this compose file.
+    pub fn with_compose(name: &str, revision: &str, compose: &str) -> Self {
+        Self { name: name.to_owned(), revision: revision.to_owned(), compose: compose.to_owned() }
+    }
+
+    pub(crate) fn component(&self, lab: &Lab) -> ComponentSpec {
+        let repository = format!("apps/{}", self.name);
+        lab.registry()
+            .push_compose_text(&repository, &self.revision, &self.compose)
+            .expect("push the application");
+        let repository = format!("oci://{}/{repository}", lab.registry().host());
+        ComponentSpec::new(&*self.name, repository, &*self.revision)
+    }
+}
