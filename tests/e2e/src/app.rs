@@ -27,6 +27,17 @@ impl App {
         Self { name: name.to_owned(), revision: revision.to_owned(), compose }
     }
 
+    /// The same, each service waiting until the one before it has started.
+    pub fn chain(name: &str, revision: &str, marker: &str, services: usize) -> Self {
+        let mut app = Self::sleeping(name, revision, marker, services);
+        for number in 2..=services {
+            let head = format!("  s{number}:\n");
+            let wait = format!("{head}    depends_on: [s{}]\n", number - 1);
+            app.compose = app.compose.replace(&head, &wait);
+        }
+        app
+    }
+
     /// An application with this compose file.
     pub fn with_compose(name: &str, revision: &str, compose: &str) -> Self {
         Self { name: name.to_owned(), revision: revision.to_owned(), compose: compose.to_owned() }

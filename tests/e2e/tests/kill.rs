@@ -58,7 +58,7 @@ impl Story {
         world.agent.start();
         let left = world.deploy(&App::sleeping("left", "1.0.0", "one", 1));
         let right = world.deploy(&App::sleeping("right", "1.0.0", "one", 1));
-        let target = world.deploy(&App::sleeping("target", "1.0.0", "0", 3));
+        let target = world.deploy(&App::chain("target", "1.0.0", "0", 3));
         for id in [&left, &right, &target] {
             world.reported(id, State::Installed).await;
         }
@@ -73,7 +73,7 @@ impl Story {
     fn publish(&mut self) {
         self.round += 1;
         let (revision, marker) = (format!("1.{}.0", self.round), self.round.to_string());
-        self.world.update(&self.target, &App::sleeping("target", &revision, &marker, 3));
+        self.world.update(&self.target, &App::chain("target", &revision, &marker, 3));
     }
 
     async fn measure(&mut self) -> Normal {
@@ -182,7 +182,11 @@ async fn killed_after_log_lines_and_lab_events_of_an_update() {
         let events = story.world.lab.events();
         let mark = story.world.agent.log_mark();
         story.publish();
-        let name = if point % 2 == 0 {
+        let name = if point % 3 == 0 {
+            let count = 1 + point / 3 % 3;
+            started(&story, &before, count).await;
+            format!("after container {count} was started")
+        } else if point % 3 == 1 {
             let lines = 1 + dice.below(normal.log_lines);
             wait_for("log lines", || async {
                 let seen = story.world.agent.log_since(mark).lines().count();
@@ -202,6 +206,21 @@ async fn killed_after_log_lines_and_lab_events_of_an_update() {
         story.kill_and_check(&before, &name).await;
     }
     story.world.end().await;
+}
+
+/// Waits until so many new containers of the target run.
+async fn started(story: &Story, before: &[Container], count: u64) {
+    wait_for("new containers", || async {
+        let now = story.world.engine.containers(story.target.as_str()).await;
+        let is_new = |c: &&Container| c.runs && before.iter().all(|old| old.id != c.id);
+        let seen = now.iter().filter(is_new).count();
+        if u64::try_from(seen).is_ok_and(|seen| seen >= count) {
+            Ok(())
+        } else {
+            Err(format!("{now:?}"))
+        }
+    })
+    .await;
 }
 
 /// Waits for so many events and returns the last.
