@@ -146,6 +146,14 @@ impl Agent {
         }
     }
 
+    /// Pulls the plug where nothing can be waited for.
+    pub(crate) fn kill_now(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended already.
+            let _ = child.start_kill();
+        }
+    }
+
     /// Ends it in good order.
     ///
     /// # Panics

@@ -38,6 +38,13 @@ impl App {
         app
     }
 
+    /// An application whose only service ends at once with an error.
+    pub fn failing(name: &str, revision: &str) -> Self {
+        let compose = "services:\n  s1:\n    image: ${LAB_REGISTRY}/lab/busybox:1\n    \
+                       command: [\"sh\", \"-c\", \"echo on purpose; exit 1\"]\n";
+        Self::with_compose(name, revision, compose)
+    }
+
     /// An application with this compose file.
     pub fn with_compose(name: &str, revision: &str, compose: &str) -> Self {
         Self { name: name.to_owned(), revision: revision.to_owned(), compose: compose.to_owned() }

@@ -81,6 +81,14 @@ impl Engine {
         self.cli(&["inspect", "--format", template, id]).await
     }
 
+    /// The variable that tells revisions apart; empty without one, or without the container.
+    pub async fn marker(&self, id: &str) -> String {
+        let found = self.api().await.inspect_container(id, None).await;
+        let env = found.ok().and_then(|found| found.config?.env).unwrap_or_default();
+        let marker = env.iter().find_map(|variable| variable.strip_prefix("MARKER="));
+        marker.unwrap_or_default().to_owned()
+    }
+
     /// Kills and removes a container behind the agent's back.
     pub async fn destroy(&self, id: &str) {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();

@@ -32,6 +32,28 @@ impl World {
         .await
     }
 
+    /// Waits until a deployment has exactly these containers, all running, each with its `MARKER`.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub async fn running_at(&self, id: &DeploymentId, wanted: &[(&str, &str)]) -> Vec<Container> {
+        wait_for(&format!("{wanted:?} of {id} to run"), || async {
+            let found = self.engine.containers(id.as_str()).await;
+            let mut seen = Vec::new();
+            for container in &found {
+                seen.push((container.place.clone(), self.engine.marker(&container.id).await));
+            }
+            let is_same = |(seen, wanted): (&(String, String), &(&str, &str))| {
+                seen.0 == wanted.0 && seen.1 == wanted.1
+            };
+            let right = seen.len() == wanted.len()
+                && seen.iter().zip(wanted).all(is_same)
+                && found.iter().all(|container| container.runs);
+            if right { Ok(found) } else { Err(format!("{seen:?} {found:?}")) }
+        })
+        .await
+    }
+
     /// Waits until the agent's stage is `synced`.
     pub async fn synced(&self) {
         self.status("the agent to be synced", |status| {

@@ -161,6 +161,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         // Only a failed test still has something here; it has no runtime to wait on.
+        self.agent.kill_now();
         let docker = |args: &[&str]| {
             let ran = std::process::Command::new("docker").args(args).output();
             ran.map(|ran| String::from_utf8_lossy(&ran.stdout).into_owned()).unwrap_or_default()

@@ -4,6 +4,9 @@
 use margo_e2e::{App, World, require_engine};
 use margo_lab::{DeploymentId, State};
 
+/// Mismatches are reported, and looked for every second.
+const REPORT: &str = "[behaviour]\nmismatch = \"report\"\n[retry]\nobserve_interval_secs = 1\n";
+
 /// A world with two deployments installed.
 async fn two_installed(mut world: World) -> (World, DeploymentId, DeploymentId) {
     world.agent.start();
@@ -136,7 +139,7 @@ async fn what_happened_without_network_is_told_in_order() {
     if !require_engine() {
         return;
     }
-    let world = World::with_extra("[behaviour]\nmismatch = \"report\"\n").await;
+    let world = World::with_extra(REPORT).await;
     let (mut world, alpha, beta) = two_installed(world).await;
     let container = world.running(&beta, &["beta/s1"]).await.remove(0);
     let told = world.states(&beta);
