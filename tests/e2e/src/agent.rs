@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
 
+/// A place in the agent's output; what comes later is looked at with [`Agent::log_since`].
+#[derive(Clone, Copy, Debug)]
+pub struct LogMark(usize);
+
 /// What the tests want to vary of the agent's configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -42,13 +46,24 @@ impl Agent {
     /// When the directory cannot be written.
     pub fn new(root: &Path, wfm_url: &str, registry: &str, settings: Settings) -> Self {
         let agent = Self { root: root.to_owned(), settings, child: None };
-        let config = root.join("etc/margo-agent/config.d");
-        std::fs::create_dir_all(&config).expect("configuration directory");
+        std::fs::create_dir_all(agent.config_dir()).expect("configuration directory");
         std::fs::create_dir_all(agent.identity_dir()).expect("identity directory");
-        std::fs::write(config.join("50-test.toml"), agent.config(wfm_url, registry))
-            .expect("configuration");
-        std::fs::write(config.join("60-extra.toml"), &agent.settings.extra).expect("extra");
+        agent.write_fragment("50-test.toml", &agent.config(wfm_url, registry));
+        agent.write_fragment("60-extra.toml", &agent.settings.extra);
         agent
+    }
+
+    /// Where its configuration's fragments are.
+    pub fn config_dir(&self) -> PathBuf {
+        self.root.join("etc/margo-agent/config.d")
+    }
+
+    /// Writes or replaces a fragment of the configuration.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_fragment(&self, name: &str, text: &str) {
+        std::fs::write(self.config_dir().join(name), text).expect("write a fragment");
     }
 
     fn config(&self, wfm_url: &str, registry: &str) -> String {
@@ -86,6 +101,21 @@ impl Agent {
         std::fs::read_to_string(self.root.join("agent.log")).unwrap_or_default()
     }
 
+    /// Where the output ends now.
+    pub fn log_mark(&self) -> LogMark {
+        LogMark(self.log().len())
+    }
+
+    /// The output since then.
+    pub fn log_since(&self, mark: LogMark) -> String {
+        self.log().get(mark.0..).unwrap_or_default().to_owned()
+    }
+
+    /// The control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("run").join(margo_agent::local_api::SOCKET_NAME)
+    }
+
     /// Starts the process.
     ///
     /// # Panics
@@ -116,17 +146,44 @@ impl Agent {
         }
     }
 
+    /// Pulls the plug where nothing can be waited for.
+    pub(crate) fn kill_now(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended already.
+            let _ = child.start_kill();
+        }
+    }
+
     /// Ends it in good order.
     ///
     /// # Panics
     /// When it does not end well.
     pub async fn stop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        let pid = child.id().expect("a running process").to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().await;
-        assert!(told.expect("kill").success());
+        if self.child.is_none() {
+            return;
+        }
+        self.signal("TERM").await;
+        assert!(self.ended().await.success(), "{}", self.log());
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    ///
+    /// # Panics
+    /// When the process is not there.
+    pub async fn signal(&self, name: &str) {
+        let pid = self.pid().expect("a running process").to_string();
+        let told = Command::new("kill").args([&format!("-{name}"), &pid]).status().await;
+        assert!(told.expect("kill").success(), "signal {name}");
+    }
+
+    /// Waits for its end, which it comes to by itself.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().expect("a started agent");
         let status = tokio::time::timeout(crate::PATIENCE, child.wait()).await;
-        assert!(status.expect("the agent ends").expect("wait").success(), "{}", self.log());
+        status.expect("the agent ends").expect("wait")
     }
 
     /// Whether the process is still there.
@@ -141,7 +198,7 @@ impl Agent {
 
     /// Asks over the control socket. Blocking, so it runs on a thread of its own.
     async fn ask(&self, request: Request) -> Result<Response, String> {
-        let socket = self.root.join("run").join(margo_agent::local_api::SOCKET_NAME);
+        let socket = self.socket();
         let asked = tokio::task::spawn_blocking(move || {
             let mut client = Client::connect(&socket).map_err(|error| error.to_string())?;
             client.call(request).map_err(|error| error.to_string())
@@ -176,7 +233,7 @@ impl Agent {
     /// # Errors
     /// The agent does not answer (yet).
     pub async fn events(&self) -> Result<Vec<Event>, String> {
-        let socket = self.root.join("run").join(margo_agent::local_api::SOCKET_NAME);
+        let socket = self.socket();
         let asked = tokio::task::spawn_blocking(move || {
             let mut client = Client::connect(&socket).map_err(|error| error.to_string())?;
             let mut events = Vec::new();

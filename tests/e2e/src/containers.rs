@@ -7,6 +7,7 @@ use bollard::query_parameters::{
 };
 use margo_agent::engine::{LABEL_COMPONENT, LABEL_DEPLOYMENT, LABEL_SERVICE};
 use std::collections::HashMap;
+use tokio::process::Command;
 
 /// One container of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +24,8 @@ pub struct Container {
 #[derive(Clone, Debug)]
 pub struct Engine {
     docker: Docker,
+    /// The socket as the command line wants it.
+    host: String,
 }
 
 impl Engine {
@@ -32,7 +35,7 @@ impl Engine {
     /// When the path is unusable.
     pub fn on(socket: &str) -> Self {
         let docker = Docker::connect_with_unix(socket, 60, bollard::API_DEFAULT_VERSION);
-        Self { docker: docker.expect("engine socket") }
+        Self { docker: docker.expect("engine socket"), host: format!("unix://{socket}") }
     }
 
     /// The API, with the version the engine speaks.
@@ -56,6 +59,34 @@ impl Engine {
             HashMap::from([("label".to_owned(), vec![format!("{LABEL_DEPLOYMENT}={deployment}")])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         self.api().await.list_containers(Some(options)).await.expect("list containers")
+    }
+
+    /// Runs the engine's command line, as a person would behind the agent's back, and returns its output.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn cli(&self, args: &[&str]) -> String {
+        let command = Command::new("docker").arg("-H").arg(&self.host).args(args).output().await;
+        let output = command.expect("run docker");
+        assert!(
+            output.status.success(),
+            "docker {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// What the engine says of a container, an image or a network, by a template.
+    pub async fn inspect(&self, id: &str, template: &str) -> String {
+        self.cli(&["inspect", "--format", template, id]).await
+    }
+
+    /// The variable that tells revisions apart; empty without one, or without the container.
+    pub async fn marker(&self, id: &str) -> String {
+        let found = self.api().await.inspect_container(id, None).await;
+        let env = found.ok().and_then(|found| found.config?.env).unwrap_or_default();
+        let marker = env.iter().find_map(|variable| variable.strip_prefix("MARKER="));
+        marker.unwrap_or_default().to_owned()
     }
 
     /// Kills and removes a container behind the agent's back.

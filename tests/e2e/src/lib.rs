@@ -1,13 +1,25 @@
 //! The harness of the end-to-end tests: the lab in this process, the real agent as a process of its own, a real
 //! Docker engine, and ways to wait for what should happen.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a harness of tests: what goes wrong here is a failed test"
+)]
+
 mod agent;
+mod app;
 mod containers;
+mod ctl;
+mod look;
 mod world;
 
-pub use agent::{Agent, Settings};
+pub use agent::{Agent, LogMark, Settings};
+pub use app::App;
 pub use containers::{Container, Engine};
-pub use world::{App, World, require_engine};
+pub use ctl::Told;
+pub use world::{World, require_engine};
 
 use std::time::{Duration, Instant};
 

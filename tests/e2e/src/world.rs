@@ -1,53 +1,16 @@
 //! One test's world: a lab, an agent, the engine, and the applications that are deployed.
 
 use crate::agent::{Agent, Settings};
-use crate::containers::{Container, Engine};
-use crate::{PATIENCE, wait_for};
+use crate::app::App;
+use crate::containers::Engine;
 use margo_lab::registry::image::ImageConfig;
-use margo_lab::{ComponentSpec, DeploymentId, DeploymentSpec, Lab, LabConfig, State, StatusReport};
+use margo_lab::{DeploymentId, DeploymentSpec, Lab, LabConfig};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// An application: one component with a few services that do nothing, quickly.
-#[derive(Clone, Debug)]
-pub struct App {
-    /// Its name, and its component's.
-    pub name: String,
-    /// Its revision.
-    pub revision: String,
-    /// Its compose file; `${LAB_REGISTRY}` is the lab's registry.
-    pub compose: String,
-}
-
-impl App {
-    /// An application whose services sleep. `marker` tells its revisions' containers apart.
-    pub fn sleeping(name: &str, revision: &str, marker: &str, services: usize) -> Self {
-        let mut compose = String::from("services:\n");
-        for number in 1..=services {
-            compose.push_str(&format!(
-                "  s{number}:\n    image: ${{LAB_REGISTRY}}/lab/busybox:1\n    \
-                 command: [\"sleep\", \"1000000\"]\n    stop_signal: SIGKILL\n    \
-                 environment:\n      MARKER: {marker}\n"
-            ));
-        }
-        Self { name: name.to_owned(), revision: revision.to_owned(), compose }
-    }
-
-    /// An application with this compose file.
-    pub fn with_compose(name: &str, revision: &str, compose: &str) -> Self {
-        Self { name: name.to_owned(), revision: revision.to_owned(), compose: compose.to_owned() }
-    }
-
-    fn component(&self, lab: &Lab) -> ComponentSpec {
-        let repository = format!("apps/{}", self.name);
-        lab.registry()
-            .push_compose_text(&repository, &self.revision, &self.compose)
-            .expect("push the application");
-        let repository = format!("oci://{}/{repository}", lab.registry().host());
-        ComponentSpec::new(&*self.name, repository, &*self.revision)
-    }
-}
+/// Marks the images of one world.
+const WORLD_LABEL: &str = "margo-e2e.world";
 
 /// Whether there is an engine to test with. Without one the test says so loudly and is skipped, unless
 /// `MARGO_REQUIRE_ENGINE` is set.
@@ -87,20 +50,47 @@ impl World {
     }
 
     /// A provisioned agent, not started.
+    pub async fn with(settings: Settings) -> Self {
+        let world = Self::unprovisioned(settings).await;
+        world.provision();
+        world
+    }
+
+    /// A provisioned agent, not started, with `extra` TOML in its configuration.
+    pub async fn with_extra(extra: &str) -> Self {
+        Self::with(Settings { extra: extra.to_owned(), ..Settings::default() }).await
+    }
+
+    /// An agent that knows the fleet manager's address and has no identity, not started.
     ///
     /// # Panics
     /// When the lab cannot be started.
-    pub async fn with(settings: Settings) -> Self {
+    pub async fn unprovisioned(settings: Settings) -> Self {
         let root = tempfile::tempdir().expect("temporary directory");
         let lab = Lab::start(LabConfig::default()).await.expect("lab");
-        lab.registry()
-            .push_busybox_image("lab/busybox", "1", &ImageConfig::shell("sleep 1000000"))
-            .expect("push busybox");
         let engine = Engine::on(&settings.engine_socket);
         let agent =
             Agent::new(root.path(), &lab.endpoints().wfm_url, lab.registry().host(), settings);
-        lab.provision(&agent.identity_dir()).expect("provision");
-        Self { lab, agent, engine, deployed: BTreeSet::new(), root }
+        let world = Self { lab, agent, engine, deployed: BTreeSet::new(), root };
+        let image = world.image("sleep 1000000");
+        world.lab.registry().push_busybox_image("lab/busybox", "1", &image).expect("push busybox");
+        world
+    }
+
+    /// An image of this world alone that runs a command: another test's agent that collects its garbage does not
+    /// take it away.
+    pub fn image(&self, command: &str) -> ImageConfig {
+        let mut image = ImageConfig::shell(command);
+        image.labels.insert(WORLD_LABEL.to_owned(), self.lab.registry().host().to_owned());
+        image
+    }
+
+    /// Writes the identity files.
+    ///
+    /// # Panics
+    /// When they cannot be written.
+    pub fn provision(&self) {
+        self.lab.provision(&self.agent.identity_dir()).expect("provision");
     }
 
     /// The agent's root directory.
@@ -142,42 +132,13 @@ impl World {
         self.lab.update(id, spec).expect("update");
     }
 
-    /// Waits until the WFM has been told this of a deployment's present content.
+    /// Changes a deployment of several components.
     ///
     /// # Panics
-    /// When it is not in time.
-    pub async fn reported(&self, id: &DeploymentId, state: State) -> StatusReport {
-        match self.lab.wait_status(id, state, PATIENCE).await {
-            Ok(report) => report,
-            Err(error) => panic!("{error}\nthe agent's log:\n{}", tail(&self.agent.log())),
-        }
-    }
-
-    /// Waits until a deployment has exactly these containers, all running, and returns them.
-    ///
-    /// # Panics
-    /// When it does not in time.
-    pub async fn running(&self, id: &DeploymentId, places: &[&str]) -> Vec<Container> {
-        wait_for(&format!("{places:?} of {id} to run"), || async {
-            let found = self.engine.containers(id.as_str()).await;
-            let seen: Vec<&str> = found.iter().map(|c| c.place.as_str()).collect();
-            let right = seen == places && found.iter().all(|container| container.runs);
-            if right { Ok(found.clone()) } else { Err(format!("{found:?}")) }
-        })
-        .await
-    }
-
-    /// Waits until the agent's stage is `synced`.
-    pub async fn synced(&self) {
-        wait_for("the agent to be synced", || async {
-            let status = self.agent.status().await?;
-            if status.stage == margo_agent::local_api::Stage::Synced {
-                Ok(())
-            } else {
-                Err(format!("{status:?}"))
-            }
-        })
-        .await;
+    /// When the lab refuses.
+    pub fn update_all(&self, id: &DeploymentId, name: &str, apps: &[App]) {
+        let components = apps.iter().map(|app| app.component(&self.lab)).collect();
+        self.lab.update(id, DeploymentSpec::compose(name, components)).expect("update");
     }
 
     /// Ends the test: stops the agent, removes what it left on the engine.
@@ -187,6 +148,8 @@ impl World {
             self.engine.sweep(id.as_str()).await;
         }
         self.deployed.clear();
+        let label = format!("label={WORLD_LABEL}={}", self.lab.registry().host());
+        self.engine.cli(&["image", "prune", "--all", "--force", "--filter", &label]).await;
     }
 
     /// Where a program of this workspace is.
@@ -198,14 +161,20 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         // Only a failed test still has something here; it has no runtime to wait on.
+        self.agent.kill_now();
+        let docker = |args: &[&str]| {
+            let ran = std::process::Command::new("docker").args(args).output();
+            ran.map(|ran| String::from_utf8_lossy(&ran.stdout).into_owned()).unwrap_or_default()
+        };
         for id in &self.deployed {
-            let found = std::process::Command::new("docker")
-                .args(["ps", "-aq", "--filter", &format!("label=org.margo.deployment={id}")])
-                .output();
-            let ids = found.map(|found| String::from_utf8_lossy(&found.stdout).into_owned());
-            for container in ids.unwrap_or_default().split_whitespace() {
-                let _ =
-                    std::process::Command::new("docker").args(["rm", "-fv", container]).output();
+            let filter = format!("label=org.margo.deployment={id}");
+            for container in docker(&["ps", "-aq", "--filter", &filter]).split_whitespace() {
+                docker(&["rm", "-fv", container]);
+            }
+            for kind in ["network", "volume"] {
+                for left in docker(&[kind, "ls", "-q", "--filter", &filter]).split_whitespace() {
+                    docker(&[kind, "rm", left]);
+                }
             }
         }
         if std::thread::panicking() {
@@ -214,7 +183,7 @@ impl Drop for World {
     }
 }
 
-fn tail(log: &str) -> String {
+pub(crate) fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     let from = lines.len().saturating_sub(60);
     lines.get(from..).unwrap_or_default().join("\n")
