@@ -53,7 +53,8 @@ impl RestoreWatch {
 
 fn is_restored(state: &State) -> bool {
     state.durable.workloads.iter().all(|(id, workload)| {
-        workload.failure.is_some() || state.live.workloads.get(id).is_some_and(|live| rests(workload, live))
+        workload.failure.is_some()
+            || state.live.workloads.get(id).is_some_and(|live| rests(workload, live))
     })
 }
 

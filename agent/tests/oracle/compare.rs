@@ -159,16 +159,14 @@ async fn the_corpus_comes_up_as_under_docker_compose() {
         if !dir.is_dir() || !name.contains(&only) {
             continue;
         }
-        let Some(project) = fixtures::load(&dir) else {
-            eprintln!("{name}: not compared, its project is not written by hand");
-            continue;
-        };
+        let project = fixtures::load(&dir);
         compared += 1;
         if let Some(found) = compare(&program, &dir, project).await {
             write!(report, "{name}:\n{found}").unwrap();
         }
     }
-    assert!(compared > 0, "the corpus is empty");
+    println!("compared {compared} compose files");
+    assert!(compared >= 40 || !only.is_empty(), "the corpus is too small: {compared}");
     assert!(report.is_empty(), "docker compose | margo-agent\n{report}");
 }
 

@@ -1,9 +1,10 @@
-//! The corpus' projects as the engine gets them: those of `00-*`, written by hand, so that a fault of the
-//! loader and one of the engine cannot hide each other.
+//! The corpus' projects as the engine gets them: those of `00-*` written by hand, so that a fault of the loader
+//! and one of the engine cannot hide each other; all others from the loader.
 
+use margo_agent::compose;
 use margo_agent::compose::model::{
-    Condition, Healthcheck, IpamPool, Logging, Mount, MountSource, Network, NetworkAttachment,
-    Port, Project, Resources, Restart, Service, Volume,
+    Condition, Healthcheck, HostPolicy, IpamPool, Logging, Mount, MountSource, Network,
+    NetworkAttachment, Port, Project, Resources, Restart, Service, Volume,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,14 +14,29 @@ pub(crate) fn parameters() -> BTreeMap<String, String> {
     BTreeMap::new()
 }
 
-/// The project of a directory; `None` when it is not written here.
-pub(crate) fn load(dir: &Path) -> Option<Result<Project, String>> {
+/// A device that permits everything the corpus asks for.
+fn policy(dir: &Path) -> HostPolicy {
+    HostPolicy {
+        bind_roots: vec!["/srv/lab".into(), dir.to_path_buf()],
+        privileged: true,
+        host_namespaces: true,
+        devices: texts(&["/dev/"]),
+        capabilities: texts(&["ALL"]),
+        unconfined: true,
+    }
+}
+
+/// The project of a directory: written here for `00-*`, loaded for all others.
+pub(crate) fn load(dir: &Path) -> Result<Project, String> {
     let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     match name {
-        "00-networks-and-ports" => Some(Ok(networks_and_ports())),
-        "00-volumes-and-limits" => Some(Ok(volumes_and_limits())),
-        "00-shared-namespace" => Some(Ok(shared_namespace())),
-        _ => None,
+        "00-networks-and-ports" => Ok(networks_and_ports()),
+        "00-volumes-and-limits" => Ok(volumes_and_limits()),
+        "00-shared-namespace" => Ok(shared_namespace()),
+        _ => match compose::load(dir, &parameters(), &policy(dir)) {
+            Ok(loaded) => Ok(loaded.project),
+            Err(problems) => Err(problems.to_string()),
+        },
     }
 }
 
