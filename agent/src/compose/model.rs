@@ -135,7 +135,8 @@ pub struct Mount {
     pub target: String,
     /// Mounted read-only.
     pub read_only: bool,
-    /// Said in short form (`a:b:ro`): translated to `Binds`, as compose does; long form to `Mounts`.
+    /// Said in short form (`a:b:ro`). For information only: compose 2.26 puts binds with `create_host_path` into
+    /// `Binds` and everything else, named volumes too, into `Mounts`, whichever form was used.
     pub short_form: bool,
 }
 
