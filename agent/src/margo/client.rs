@@ -40,7 +40,7 @@ pub enum Poll {
 pub struct ManifestFetched {
     /// Parsed and validated.
     pub manifest: StateManifest,
-    /// For the next poll; a WFM may leave it out, and it need not be the body's digest.
+    /// For the next poll: the WFM's, which need not be the body's digest; else made from the body's digest.
     pub etag: Option<String>,
     /// The exact body.
     pub raw: Bytes,
@@ -134,15 +134,17 @@ impl WfmClient {
         }
         let manifest = StateManifest::parse(&answer.body, self.http.limits.deployments_max)
             .map_err(|source| WfmError::Manifest { source })?;
+        let digest = digest::of(&answer.body);
+        // What the tag is to be (R139), for a WFM that leaves it out.
+        let own_tag = format!("\"{digest}\"");
+        if etag == Some(&*own_tag) {
+            // A WFM that does not look at the condition: the same content is no older version (R125).
+            return Ok(Poll::NotModified);
+        }
         let etag = answer.headers.get(ETAG).and_then(|etag| etag.to_str().ok());
-        Ok(Poll::Manifest(Box::new(ManifestFetched {
-            manifest,
-            etag: etag
-                .filter(|etag| !etag.is_empty() && etag.len() <= ETAG_BYTES_MAX)
-                .map(str::to_owned),
-            digest: digest::of(&answer.body),
-            raw: answer.body,
-        })))
+        let etag = etag.filter(|etag| !etag.is_empty() && etag.len() <= ETAG_BYTES_MAX);
+        let etag = Some(etag.map_or(own_tag, str::to_owned));
+        Ok(Poll::Manifest(Box::new(ManifestFetched { manifest, etag, digest, raw: answer.body })))
     }
 
     /// Sends one status report (R133).

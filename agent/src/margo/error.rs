@@ -64,9 +64,9 @@ pub enum WfmError {
     Untrusted {
         /// What was being done.
         operation: Operation,
-        /// What was wrong.
+        /// What was wrong: a [`VerifyError`], or an error of TLS.
         #[source]
-        source: rustls::Error,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The WFM does not accept our certificate.
     #[error("{operation}: WFM refuses this device's certificate")]
@@ -260,10 +260,14 @@ impl WfmError {
                     Some(clock @ VerifyError::ClockBehind { .. }) => {
                         Self::ClockBehind { operation, source: clock.clone() }
                     }
-                    Some(_) | None => Self::Untrusted { operation, source: tls },
+                    // Our own words; those of TLS only show them in debug form.
+                    Some(other) => {
+                        Self::Untrusted { operation, source: Box::new(other.clone()) }
+                    }
+                    None => Self::Untrusted { operation, source: Box::new(tls) },
                 }
             }
-            _ => Self::Untrusted { operation, source: tls },
+            _ => Self::Untrusted { operation, source: Box::new(tls) },
         }
     }
 }

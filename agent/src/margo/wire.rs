@@ -16,12 +16,19 @@ pub const BUNDLE_MEDIA_TYPE: &str = "application/vnd.margo.bundle.v1+tar+gzip";
 #[serde(rename_all = "camelCase")]
 pub struct RawManifest {
     /// Strictly increasing; never a float here.
+    #[serde(deserialize_with = "version")]
     pub manifest_version: u64,
     /// Outer `None`: absent, which is an error; inner `None`: `null`.
     #[serde(default, deserialize_with = "present")]
     pub bundle: Option<Option<RawBundleRef>>,
     /// Every deployment that is to run.
     pub deployments: Vec<RawDeploymentRef>,
+}
+
+/// Names the key, which the parser does not.
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let version = u64::deserialize(deserializer);
+    version.map_err(|error| serde::de::Error::custom(format!("manifestVersion: {error}")))
 }
 
 /// The archive that holds every deployment document.

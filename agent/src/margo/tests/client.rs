@@ -39,6 +39,20 @@ async fn a_poll_sends_what_it_must_and_no_more() {
 }
 
 #[tokio::test]
+async fn the_same_manifest_again_is_nothing_new_even_without_entity_tags() {
+    let lab = lab(Setup::default(), |_| {
+        answer(200, &[("content-type", MANIFEST_MEDIA_TYPE)], EMPTY)
+    })
+    .await;
+    let Poll::Manifest(fetched) = lab.client.poll(None).await.unwrap() else { panic!("it is new") };
+    let etag = format!("\"{}\"", digest::of(EMPTY));
+    assert_eq!(fetched.etag.as_ref(), Some(&etag));
+    assert_eq!(lab.client.poll(Some(&etag)).await.unwrap(), Poll::NotModified);
+    let other = lab.client.poll(Some(ETAG)).await.unwrap();
+    assert!(matches!(other, Poll::Manifest(_)), "other content is for the machine to judge");
+}
+
+#[tokio::test]
 async fn an_unchanged_poll_costs_at_most_600_bytes_on_the_wire() {
     let lab = lab(Setup::default(), |_| {
         let date = ("date", "Sat, 21 Nov 2026 03:11:00 GMT");
@@ -139,7 +153,8 @@ async fn a_gzip_encoded_answer_is_decoded_before_anything_else() {
     .await;
     let Poll::Manifest(fetched) = lab.client.poll(None).await.unwrap() else { panic!("it is new") };
     assert_eq!(fetched.digest, digest::of(EMPTY));
-    assert_eq!(fetched.etag, None);
+    let own_tag = format!("\"{}\"", digest::of(EMPTY));
+    assert_eq!(fetched.etag, Some(own_tag), "made from the body the WFM meant");
 }
 
 #[tokio::test]
@@ -240,15 +255,24 @@ async fn nobody_listening_is_unreachable() {
 async fn trust_failures_are_told_apart_and_send_nothing() {
     let other_wfm = "spiffe://factory.example/margo/wfm/w2";
     let setups = [
-        (Setup { wfm_id: other_wfm, ..Setup::default() }, Code::WfmUntrusted),
-        (Setup { clock_floor: NOW_UNIX_SECS + 1, ..Setup::default() }, Code::ClockBehind),
-        (Setup { client_is_foreign: true, ..Setup::default() }, Code::IdentityInvalid),
+        (
+            Setup { wfm_id: other_wfm, ..Setup::default() },
+            Code::WfmUntrusted,
+            "WFM is not trusted: peer is spiffe://factory.example/margo/wfm/w2, not spiffe://",
+        ),
+        (
+            Setup { clock_floor: NOW_UNIX_SECS + 1, ..Setup::default() },
+            Code::ClockBehind,
+            "device clock says",
+        ),
+        (Setup { client_is_foreign: true, ..Setup::default() }, Code::IdentityInvalid, "refuses"),
     ];
-    for (setup, code) in setups {
+    for (setup, code, text) in setups {
         let lab = lab(setup, |_| answer(304, &[], b"")).await;
         let error = lab.client.poll(Some(ETAG)).await.unwrap_err();
         let failure = error.to_failure();
         assert_eq!((failure.code, failure.class), (code, FailureClass::Retryable), "{error:?}");
+        assert!(failure.message.contains(text), "{}", failure.message);
         assert!(lab.log.lines().is_empty(), "no request reached an unverified peer");
     }
 }

@@ -85,6 +85,10 @@ fn a_manifest_that_breaks_a_rule_is_refused_whole() {
         let error = StateManifest::parse(text.as_bytes(), 8).expect_err(name);
         assert!(error.to_string().contains(expected), "{name}: {error}");
         assert_eq!(error.to_failure().code, Code::ManifestInvalid);
+        if name.ends_with("version") {
+            let message = error.to_failure().message;
+            assert!(message.contains("manifestVersion"), "{name}: {message}");
+        }
     }
     let error = StateManifest::parse(MANIFEST.as_bytes(), 0).unwrap_err();
     assert!(matches!(error, ManifestError::TooManyDeployments { count: 1, count_max: 0 }));
