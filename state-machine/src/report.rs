@@ -120,7 +120,8 @@ fn is_known(workload: &Workload) -> bool {
 /// What a workload's record means to the WFM. `None`: the WFM knows nothing of it.
 pub fn status_of(workload: &Workload) -> Option<Report> {
     let deployment = &workload.desired;
-    let version = workload.dropped_by.or(workload.adopted).unwrap_or(deployment.version);
+    let adopted = workload.adopted.filter(|version| version.0 > 0);
+    let version = workload.dropped_by.or(adopted).unwrap_or(deployment.version);
     is_known(workload).then(|| project(workload, deployment, version))
 }
 
