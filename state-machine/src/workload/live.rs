@@ -119,6 +119,26 @@ impl Live {
         self.restore = None;
     }
 
+    /// Marks a component to be applied at once.
+    pub(crate) fn hold_now(&mut self, component: &ComponentName) {
+        self.hold_failed.retain(|name| name != component);
+        if !self.hold.contains(component) {
+            self.hold.push(component.clone());
+        }
+    }
+
+    /// Marks a component to be applied again at `at_ms`, or when an earlier one is.
+    pub(crate) fn hold_later(&mut self, component: &ComponentName, at_ms: u64) {
+        self.hold_at_ms = match self.hold_at_ms {
+            Some(earlier) if !self.hold_failed.is_empty() => Some(earlier.min(at_ms)),
+            _ => Some(at_ms),
+        };
+        self.hold.retain(|name| name != component);
+        if !self.hold_failed.contains(component) {
+            self.hold_failed.push(component.clone());
+        }
+    }
+
     /// Marks all of `components` for verification.
     pub(crate) fn hold_all(&mut self, components: Vec<ComponentName>) {
         self.hold = components;

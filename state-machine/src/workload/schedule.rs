@@ -17,10 +17,12 @@ pub(crate) fn schedule(workload: &Workload, live: &mut Live, cx: &mut Cx<'_>) {
     let is_held = |name: &ComponentName| workload.held.contains_key(name);
     live.hold.retain(is_held);
     live.hold_failed.retain(is_held);
+    live.dirty &= !workload.held.is_empty();
     if cx.now.reached(live.hold_at_ms) {
         live.hold_at_ms = None;
-        let failed = core::mem::take(&mut live.hold_failed);
-        live.hold.extend(failed);
+        for component in core::mem::take(&mut live.hold_failed) {
+            live.hold_now(&component);
+        }
     }
     let Some((kind, effect)) = next_job(workload, live, cx) else { return };
     if kind == JobKind::Observe {
@@ -102,7 +104,9 @@ fn keep_held(workload: &Workload, live: &Live, cx: &Cx<'_>) -> Option<(JobKind, 
         let effect = apply(workload, &held.revision, component)?;
         return Some((JobKind::Hold { component: component.clone() }, effect));
     }
-    let due = live.dirty || live.observe_at_ms.is_some_and(|at| cx.now.monotonic_ms >= at);
+    // A comparison that failed is repeated at its own pace, whatever the engine reports meanwhile.
+    let due = (live.dirty && live.observe_attempt == 0)
+        || live.observe_at_ms.is_some_and(|at| cx.now.monotonic_ms >= at);
     (due && !workload.held.is_empty()).then(|| {
         let held = workload.held.iter().map(|(n, h)| (n.clone(), h.revision.clone())).collect();
         let deployment = workload.desired.id.clone();

@@ -121,6 +121,7 @@ impl Workload {
             // Known so far from the image or from another WFM: from now on the WFM is told of it.
             if self.desired.version.0 == 0 {
                 self.desired = Arc::clone(desired);
+                self.adopted = None;
             }
             return;
         }
@@ -135,7 +136,10 @@ impl Workload {
             Phase::Running | Phase::Leaving => {}
         }
         self.desired = Arc::clone(desired);
-        self.dropped_by = None;
+        if self.dropped_by.take().is_some() {
+            // What was adopted before it was dropped is history: versions told of it never fall.
+            self.adopted = None;
+        }
         self.failure = None;
         self.go(Phase::Preparing, Why::Desired, cx);
     }
@@ -294,7 +298,6 @@ impl Workload {
         match kind {
             JobKind::Update { component } => self.update_failed(live, component, failure, cx),
             JobKind::Hold { component } => {
-                live.hold.retain(|name| name != component);
                 self.note_lost(live, component, failure);
                 self.recovery_needed(live, core::slice::from_ref(component), Why::Failed, cx);
                 self.note_recovery(live, failure, Why::Failed, cx);
@@ -327,8 +330,7 @@ impl Workload {
         cx: &mut Cx<'_>,
     ) {
         let rest = live.restore.take().unwrap_or_default();
-        live.hold.extend(rest);
-        live.hold.retain(|name| name != component);
+        rest.iter().for_each(|name| live.hold_now(name));
         self.note_lost(live, component, failure);
         if self.held.contains_key(component) {
             self.recovery_needed(live, core::slice::from_ref(component), Why::Failed, cx);
@@ -451,17 +453,13 @@ impl Workload {
         for name in names {
             let attempt = live.hold_attempts.entry(name.clone()).or_default();
             *attempt = attempt.saturating_add(1);
-            if *attempt == 1 && why == Why::MismatchFound {
-                live.hold.push(name.clone());
-                continue;
+            let attempt = *attempt;
+            if attempt == 1 && why == Why::MismatchFound {
+                live.hold_now(name);
+            } else {
+                let seed = seed_of(self.desired.id.as_str(), cx.policy.jitter_seed);
+                live.hold_later(name, cx.now.after(delay_ms(attempt, seed, &cx.policy.retry)));
             }
-            let seed = seed_of(self.desired.id.as_str(), cx.policy.jitter_seed);
-            let at_ms = cx.now.after(delay_ms(*attempt, seed, &cx.policy.retry));
-            live.hold_at_ms = match live.hold_at_ms {
-                Some(earlier) if !live.hold_failed.is_empty() => Some(earlier.min(at_ms)),
-                _ => Some(at_ms),
-            };
-            live.hold_failed.push(name.clone());
         }
     }
 

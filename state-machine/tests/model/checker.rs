@@ -39,7 +39,17 @@ pub(crate) struct Scope {
     pub(crate) settled: usize,
     pub(crate) fault: Option<Fault>,
     pub(crate) seen: Mutex<Seen>,
+    /// States known to come to a good end.
     pub(crate) calm: Mutex<HashSet<u64>>,
+    /// Durable states known to be restored.
+    pub(crate) restored: Mutex<HashSet<u64>>,
+}
+
+/// Whether anything was written, or anything ordered but polls and comparisons (I10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Noise {
+    Quiet,
+    Loud,
 }
 
 /// Things that happen to the device by themselves, or that people do to it.
@@ -106,13 +116,18 @@ impl Scope {
 
     /// Starts the agent on what is on stable storage.
     pub(crate) fn boot(&self, world: &mut World, store: StoreCondition) {
+        self.boot_alone(world, store);
+        self.settle_quick(world);
+    }
+
+    /// The same, with nobody answering yet.
+    pub(crate) fn boot_alone(&self, world: &mut World, store: StoreCondition) {
         let durable = world.disk.take().unwrap_or_else(|| world.state.durable.clone());
         world.state = State::with_durable(durable);
         world.underway.clear();
         world.containers.values_mut().for_each(|container| container.up = false);
         let observation = self.observation(world, store);
-        self.feed(world, &Event::Started { observation }, T0);
-        world.just_booted = true;
+        self.feed_one(world, &Event::Started { observation }, T0);
     }
 
     fn production(&self, state: &State, event: &Event, now: &Now) -> Step {
@@ -123,25 +138,36 @@ impl Scope {
     }
 
     /// Does what the driver does with one event, and then lets everything end that is not explored.
-    pub(crate) fn feed(&self, world: &mut World, event: &Event, now: u64) {
-        self.feed_one(world, event, now);
+    pub(crate) fn feed(&self, world: &mut World, event: &Event, now: u64) -> Noise {
+        let noise = self.feed_one(world, event, now);
+        noise.max(self.settle_quick(world))
+    }
+
+    /// Lets every effect end that is not explored.
+    fn settle_quick(&self, world: &mut World) -> Noise {
+        let mut noise = Noise::Quiet;
         let quick = |world: &World| {
             let quick = |(_, effect): &(&EffectId, &Effect)| !(self.slow)(effect);
             world.underway.iter().find(quick).map(|(id, _)| *id)
         };
         // Bounded, so that a loop is found and not suffered.
         for _ in 0..200 {
-            let Some(id) = quick(world) else { return };
-            self.succeed(world, id, false);
+            let Some(id) = quick(world) else { return noise };
+            noise = noise.max(self.succeed(world, id, false));
         }
         world.broken |= rules::bit("i11_no_busy_loop");
+        noise
     }
 
-    fn feed_one(&self, world: &mut World, event: &Event, now: u64) {
+    fn feed_one(&self, world: &mut World, event: &Event, now: u64) -> Noise {
         let moment = Now::monotonic(now);
         let step = self.production(&world.state, event, &moment);
-        world.just_booted = false;
         rules::check_step(self, world, event, &step, now);
+        world.ending = None;
+        let quiet = |(_, e): &(EffectId, Effect)| {
+            matches!(e, Effect::PollManifest { .. } | Effect::ObserveDeployment { .. })
+        };
+        let is_quiet = !step.persist && step.effects.iter().all(quiet);
         if step.persist {
             world.disk = None;
         } else if step.next.durable != world.state.durable && world.disk.is_none() {
@@ -157,6 +183,7 @@ impl Scope {
         world.underway.extend(step.effects);
         world.wake = step.wake_at_ms;
         normalise(world, now, &self.policy);
+        if is_quiet { Noise::Quiet } else { Noise::Loud }
     }
 
     fn kept(&self, world: &World) -> BTreeSet<Digest> {
@@ -179,20 +206,26 @@ impl Scope {
         rules::note_complete(world, effect);
     }
 
-    pub(crate) fn succeed(&self, world: &mut World, id: EffectId, all: bool) {
-        let Some(effect) = world.underway.get(&id).cloned() else { return };
+    pub(crate) fn succeed(&self, world: &mut World, id: EffectId, all: bool) -> Noise {
+        let Some(effect) = world.underway.get(&id).cloned() else { return Noise::Quiet };
         if let Some(code) = world.obstacle(&effect) {
-            self.fail(world, id, code, all);
-            return;
+            return self.fail(world, id, code, all);
         }
         self.happen(world, &effect);
         let outcome = self.outcome(world, &effect);
         world.underway.remove(&id);
-        self.tell(world, Event::EffectFinished { id, outcome }, all);
+        world.ending = Some((id, effect));
+        self.tell(world, &Event::EffectFinished { id, outcome }, all)
     }
 
-    pub(crate) fn fail(&self, world: &mut World, id: EffectId, code: Code, all: bool) {
-        let Some(effect) = world.underway.remove(&id) else { return };
+    pub(crate) fn fail(
+        &self,
+        world: &mut World,
+        id: EffectId,
+        code: Code,
+        all: bool,
+    ) -> Noise {
+        let Some(effect) = world.underway.remove(&id) else { return Noise::Quiet };
         // The worst of it: a start that failed has replaced what ran before.
         if code == Code::StartFailed {
             world.half_happen(&effect);
@@ -202,11 +235,13 @@ impl Scope {
         if code == Code::WfmBusy {
             failure = failure.retry_after(Some(2_000));
         }
-        self.tell(world, Event::EffectFinished { id, outcome: Outcome::Failed { failure } }, all);
+        world.ending = Some((id, effect));
+        let outcome = Outcome::Failed { failure };
+        self.tell(world, &Event::EffectFinished { id, outcome }, all)
     }
 
-    fn tell(&self, world: &mut World, event: Event, all: bool) {
-        if all { self.feed(world, &event, T0) } else { self.feed_one(world, &event, T0) }
+    fn tell(&self, world: &mut World, event: &Event, all: bool) -> Noise {
+        if all { self.feed(world, event, T0) } else { self.feed_one(world, event, T0) }
     }
 
     fn outcome(&self, world: &World, effect: &Effect) -> Outcome {
@@ -311,7 +346,9 @@ impl Scope {
                 world.identity += 1;
                 self.feed(world, &Event::IdentityChanged, T0);
             }
-            Disturbance::IdentityTouched => self.feed(world, &Event::IdentityChanged, T0),
+            Disturbance::IdentityTouched => {
+                self.feed(world, &Event::IdentityChanged, T0);
+            }
             Disturbance::Capabilities => {
                 world.capabilities = 1 - world.capabilities;
                 let capabilities = capabilities(world.capabilities);
@@ -322,7 +359,9 @@ impl Scope {
                 let Some(deployment) = deployment else { return };
                 self.feed(world, &Event::RetryRequested { deployment }, T0);
             }
-            Disturbance::SyncRequested => self.feed(world, &Event::SyncRequested, T0),
+            Disturbance::SyncRequested => {
+                self.feed(world, &Event::SyncRequested, T0);
+            }
             Disturbance::Commit => {
                 world.on_trial = false;
                 let boot = self.observation(world, StoreCondition::Intact).boot;
@@ -340,10 +379,8 @@ impl Scope {
     }
 
     /// Time passes until the machine wants to be woken.
-    pub(crate) fn wake(&self, world: &mut World) {
-        if let Some(at) = world.wake {
-            self.feed(world, &Event::TimerElapsed, at);
-        }
+    pub(crate) fn wake(&self, world: &mut World) -> Noise {
+        world.wake.map_or(Noise::Quiet, |at| self.feed(world, &Event::TimerElapsed, at))
     }
 }
 
@@ -411,8 +448,12 @@ impl Model for Scope {
     fn next_state(&self, last: &World, action: Action) -> Option<World> {
         let mut world = last.clone();
         match action {
-            Action::Succeed(id) => self.succeed(&mut world, id, true),
-            Action::Fail(id, code) => self.fail(&mut world, id, code, true),
+            Action::Succeed(id) => {
+                self.succeed(&mut world, id, true);
+            }
+            Action::Fail(id, code) => {
+                self.fail(&mut world, id, code, true);
+            }
             Action::PowerCut(done) => {
                 let underway = world.underway.clone();
                 for (id, effect) in &underway {
@@ -433,7 +474,9 @@ impl Model for Scope {
                 }
                 self.boot(&mut world, StoreCondition::Intact);
             }
-            Action::Wake => self.wake(&mut world),
+            Action::Wake => {
+                self.wake(&mut world);
+            }
             Action::Offer(index) => self.offer(&mut world, index),
             Action::Disturb(what, index) => {
                 if what != Disturbance::EngineBack {

@@ -53,8 +53,8 @@ pub(crate) struct World {
     pub(crate) artifacts_lost: bool,
     /// Ghost: the whole store was lost; what ran before belongs to nobody.
     pub(crate) store_lost: bool,
-    /// Ghost: nothing has happened since the agent started.
-    pub(crate) just_booted: bool,
+    /// Ghost: the effect whose outcome is being told.
+    pub(crate) ending: Option<(EffectId, Effect)>,
     /// Ghost: rules broken, one bit each.
     pub(crate) broken: u32,
 }
@@ -171,4 +171,46 @@ pub(crate) fn needs_network(effect: &Effect) -> bool {
             | Effect::PrepareDeployment { .. }
             | Effect::SendReport { .. }
     )
+}
+
+impl World {
+    /// The parts a person needs to understand a counterexample.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = format!(
+            "stage {}, sync {}, engine {}, wake {:?}\n",
+            self.state.stage(),
+            self.state.live.sync.stage.as_str(),
+            if self.state.live.engine.connected { "connected" } else { "away" },
+            self.wake.map(|at| at.saturating_sub(crate::normal::T0)),
+        );
+        for (id, workload) in &self.state.durable.workloads {
+            let held: Vec<_> = workload.held.iter().map(|(n, h)| format!("{n}@{}", h.revision)).collect();
+            let live = self.state.live.workloads.get(id);
+            text += &format!(
+                "{id}: {:?} desired {} good {:?} held {held:?} untidy {} failure {:?}\n  live {live:?}\n",
+                workload.phase,
+                workload.desired.revision,
+                workload.good.as_ref().map(|good| good.revision.as_str()),
+                workload.untidy,
+                workload.failure.as_ref().map(|failure| failure.code),
+            );
+        }
+        for (id, queue) in &self.state.durable.outbox.deployments {
+            let waiting: Vec<_> = queue.waiting.iter().map(|r| (r.state, r.version.0)).collect();
+            text += &format!("outbox {id}: {waiting:?}\n");
+        }
+        for ((id, component), container) in &self.containers {
+            let up = if container.up { "up" } else { "down" };
+            text += &format!("container {id}/{component}@{} {up}\n", container.revision);
+        }
+        for (id, report) in &self.told {
+            text += &format!("told {id}: {:?} v{}\n", report.state, report.version);
+        }
+        for (id, effect) in &self.underway {
+            text += &format!("under way {id}: {effect:?}\n");
+        }
+        let stored: Vec<_> = self.stored.iter().map(|digest| digest.as_str()).collect();
+        text += &format!("stored {stored:?}, broken {:b}\n", self.broken);
+        text
+    }
 }
