@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 /// More answers than any script needs: reaching it is a loop.
 const ANSWERS_MAX: usize = 2_000;
 
+/// A poll that found nothing new, once shortened.
+const QUIET_POLL: [&str; 1] = ["sync: polling -> idle (unchanged)"];
+
 /// See the module.
 pub(crate) struct Device {
     pub(crate) policy: Policy,
@@ -175,9 +178,13 @@ impl Device {
     /// This much time passes, with every alarm in between. `well`: whatever is ordered meanwhile succeeds at once.
     pub(crate) fn wait(&mut self, ms: u64, well: bool) -> Result<(), String> {
         let end = self.now.monotonic_ms + ms;
+        let mut quiet_polls = 0_u32;
         for _ in 0..ANSWERS_MAX {
             let Some(at) = self.wake_at_ms.filter(|at| *at <= end) else {
                 self.advance(end);
+                if quiet_polls > 0 {
+                    self.answer.push(format!("(polls that found nothing new: {quiet_polls})"));
+                }
                 return Ok(());
             };
             let begun = self.answer.len();
@@ -186,12 +193,49 @@ impl Device {
             self.feed(&Event::TimerElapsed);
             if well {
                 self.all_goes_well();
+                self.shorten_poll(begun);
             }
-            if self.answer.len() > begun {
+            if self.answer[begun..].iter().map(String::as_str).eq(QUIET_POLL) {
+                quiet_polls += 1;
+                self.answer.truncate(begun);
+            } else if self.answer.len() > begun {
                 self.answer.insert(begun, format!("after {passed}:"));
             }
         }
         Err("the machine wakes for ever".to_owned())
+    }
+
+    /// Time passes, alarm by alarm, until an effect that fits is under way. What merely compares finds all right.
+    pub(crate) fn wait_until(&mut self, fits: impl Fn(&Effect) -> bool) -> Result<(), String> {
+        let (begun, asleep) = (self.answer.len(), self.now.monotonic_ms);
+        for _ in 0..100 {
+            self.wait_for_alarm()?;
+            while let Some(id) = self.find(|e| matches!(e, Effect::ObserveDeployment { .. })) {
+                self.finish(id, Outcome::DeploymentObserved { mismatches: Vec::new() });
+            }
+            if self.find(&fits).is_some() {
+                let passed = seconds(self.now.monotonic_ms - asleep);
+                self.answer.insert(begun, format!("after {passed}:"));
+                return Ok(());
+            }
+        }
+        Err("it is not done within 100 alarms".to_owned())
+    }
+
+    /// Replaces a poll that found nothing new by one line.
+    fn shorten_poll(&mut self, begun: usize) {
+        let is_part = |line: &String| {
+            line == "sync: idle -> polling (poll due)"
+                || line.starts_with("do: poll")
+                || line == QUIET_POLL[0]
+        };
+        let parts = self.answer[begun..].iter().filter(|line| is_part(line)).count();
+        if parts == 3 && self.answer[begun..].iter().any(|line| line == QUIET_POLL[0]) {
+            let kept: Vec<String> =
+                self.answer.drain(begun..).filter(|line| !is_part(line)).collect();
+            self.answer.push(QUIET_POLL[0].to_owned());
+            self.answer.extend(kept);
+        }
     }
 
     fn advance(&mut self, to_ms: u64) {

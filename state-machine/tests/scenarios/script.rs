@@ -53,6 +53,8 @@ fn happen(device: &mut Device, line: &str) -> Played {
     if let Some(time) = line.strip_prefix("time passes") {
         return match time.trim_start_matches(':').trim() {
             "" => device.wait_for_alarm(),
+            "until it polls" => device.wait_until(is_poll),
+            "until it reports" => device.wait_until(is_report),
             time => match time.strip_suffix(", all goes well") {
                 Some(time) => device.wait(duration(time)?, true),
                 None => device.wait(duration(time)?, false),
@@ -211,6 +213,9 @@ fn world_with_argument(device: &mut Device, line: &str) -> Option<Played> {
         if device.state.live.next_effect > 0 {
             device.feed(&Event::BootObserved { boot: device.boot.clone() });
         }
+    } else if let Some(slot) = after("power cut, boots on trial: ") {
+        device.boot = Some(BootSlot { slot: slot.to_owned(), committed: false });
+        device.start(StoreCondition::Intact);
     } else if let Some(id) = after("operator retries ") {
         device.feed(&Event::RetryRequested { deployment: DeploymentId::from(id) });
     } else {

@@ -73,14 +73,17 @@ pub(crate) fn seconds(ms: u64) -> String {
 /// `v2: app-a@1[web,db] app-b@1[web]`, or `v3: nothing`.
 pub(crate) fn desired(text: &str) -> Result<DesiredState, String> {
     let (version, list) = text.split_once(':').ok_or("expected a version, a colon, a list")?;
+    // `v5 rewritten`: the same version with other bytes, which no honest WFM sends.
+    let etag = version.trim().replace(' ', "-");
     let version: u64 = version
         .trim()
+        .trim_end_matches(" rewritten")
         .trim_start_matches('v')
         .parse()
         .map_err(|_not_a_number| format!("not a version: {version}"))?;
     let words = list.split_whitespace().filter(|word| *word != "nothing");
     let deployments: Result<Vec<Deployment>, String> = words.map(deployment).collect();
-    Ok(manifest(version, &format!("v{version}"), deployments?))
+    Ok(manifest(version, &etag, deployments?))
 }
 
 /// `app-a@1[web,db]`.
