@@ -3,9 +3,9 @@
 //! A report is a projection of a workload's durable record. It is queued when it says something new, together
 //! with the state that made it so (I1), and leaves the queue when the WFM took it (I8).
 
-use crate::backoff::delay_ms;
+use crate::backoff::contact_delay_ms;
 use crate::effect::Effect;
-use crate::failure::{Code, Failure, FailureClass};
+use crate::failure::{Code, Failure};
 use crate::ids::{ComponentName, DeploymentId, EffectId, ManifestVersion};
 use crate::step::Cx;
 use crate::transition::{Edge, MachineName, Transition, Why, edge};
@@ -306,10 +306,8 @@ impl Outbox {
         }
         let Some((_, report)) = live.sending.take() else { return };
         live.attempt = live.attempt.saturating_add(1);
-        let head_start = if failure.class == FailureClass::Retryable { 0 } else { 6 };
-        let attempt = live.attempt.saturating_add(head_start);
-        let wait_ms = delay_ms(attempt, cx.policy.jitter_seed, &cx.policy.retry);
-        live.retry_at_ms = Some(cx.now.after(wait_ms.max(failure.retry_after_ms.unwrap_or(0))));
+        let wait_ms = contact_delay_ms(live.attempt, failure, 6, cx.policy);
+        live.retry_at_ms = Some(cx.now.after(wait_ms));
         live.asked_until_ms = failure.retry_after_ms.map(|ms| cx.now.after(ms));
         note(&report, "waiting", "waiting", Why::Failed, Some(failure), cx);
     }
