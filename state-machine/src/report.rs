@@ -142,7 +142,9 @@ pub(crate) fn removed(workload: &Workload) -> Option<Report> {
 /// What a workload's record means to anybody, reported or not.
 pub fn project(workload: &Workload) -> Report {
     let deployment = &workload.desired;
-    let version = workload.dropped_by.or(workload.adopted).unwrap_or(deployment.version);
+    // What was adopted from the image, of which no WFM knows the version, counts as what the WFM lists now.
+    let adopted = workload.adopted.filter(|adopted| adopted.0 > 0);
+    let version = workload.dropped_by.or(adopted).unwrap_or(deployment.version);
     let failure = workload.failure.as_ref();
     let components: Vec<ComponentReport> = deployment
         .components
