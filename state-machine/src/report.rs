@@ -97,10 +97,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether both tell the WFM the same; wording of messages does not count.
+    /// Whether both tell the WFM the same; wording of messages does not count, nor how far another attempt has come
+    /// while the failure is still the last word (I8, I10).
     pub fn says_the_same(&self, other: &Self) -> bool {
         let code =
             |failure: &Option<Failure>| failure.as_ref().map(|f| (f.code, f.component.clone()));
+        if self.state == DeploymentState::Failed && self.failure.is_some() {
+            return other.state == self.state
+                && self.version == other.version
+                && code(&self.failure) == code(&other.failure);
+        }
         let parts = |r: &Self| -> Vec<_> {
             r.components.iter().map(|c| (c.name.clone(), c.state, code(&c.failure))).collect()
         };
