@@ -162,7 +162,7 @@ pub fn project(workload: &Workload) -> Report {
         })
         .collect();
     let worst = components.iter().map(|component| component.state).max();
-    let own = if failure.is_some() { DeploymentState::Failed } else { bare_state(&workload.phase) };
+    let own = if failure.is_some() { DeploymentState::Failed } else { bare_state(workload) };
     Report {
         deployment: deployment.id.clone(),
         name: deployment.name.clone(),
@@ -173,12 +173,16 @@ pub fn project(workload: &Workload) -> Report {
     }
 }
 
-fn bare_state(phase: &Phase) -> DeploymentState {
-    match phase {
+fn bare_state(workload: &Workload) -> DeploymentState {
+    let is_good =
+        workload.good.as_ref().is_some_and(|good| good.revision == workload.desired.revision);
+    match &workload.phase {
         Phase::Preparing | Phase::Prepared => DeploymentState::Pending,
         Phase::Applying { .. } | Phase::Pruning | Phase::Restoring { .. } => {
             DeploymentState::Installing
         }
+        // Under all-or-nothing it is only done when the whole group is: until then it may have to go back.
+        Phase::Running if !is_good => DeploymentState::Installing,
         Phase::Running => DeploymentState::Installed,
         Phase::Leaving | Phase::Removing => DeploymentState::Removing,
     }
