@@ -91,7 +91,7 @@ pub struct Live {
     pub asked_until_ms: Option<u64>,
     /// Failed attempts in a row.
     pub attempt: u32,
-    /// The WFM has answered since the agent started.
+    /// The WFM has answered since the agent started, and what it said has been accepted, refused, or not to be had.
     pub contacted: bool,
     /// Why the last attempt failed, if it did.
     pub last_failure: Option<Failure>,
@@ -110,9 +110,9 @@ impl Sync {
 
     /// The poll found another manifest.
     pub(crate) fn on_manifest(&self, live: &mut Live, head: &ManifestHead, cx: &mut Cx<'_>) {
-        live.contacted = true;
         let floor = self.accepted.as_ref().map_or(ManifestVersion(0), |accepted| accepted.version);
         if head.version <= floor {
+            live.contacted = true;
             let message = format!("offered version {}, accepted version {floor}", head.version);
             live.fail(&Failure::new(Code::ManifestOlder, message), Why::ManifestOlder, cx);
             return;
@@ -190,6 +190,8 @@ impl Live {
 
     /// The attempt failed; nothing that was accepted changes.
     pub(crate) fn fail(&mut self, failure: &Failure, why: Why, cx: &mut Cx<'_>) {
+        // What the manifest says could not be had: what is held is the WFM's last word that can be.
+        self.contacted |= matches!(self.stage, Stage::Fetching { .. });
         self.attempt = self.attempt.saturating_add(1);
         let wait_ms = contact_delay_ms(self.attempt, failure, 6, cx.policy);
         self.poll_at_ms = Some(cx.now.after(wait_ms));
