@@ -267,8 +267,7 @@ impl Machine<'_> {
         outcome: &Outcome,
         cx: &mut Cx<'_>,
     ) {
-        let failure =
-            if let Outcome::Failed { failure } = outcome { Some(failure) } else { None };
+        let failure = if let Outcome::Failed { failure } = outcome { Some(failure) } else { None };
         let engine_gone = failure.filter(|failure| failure.code == Code::EngineUnavailable);
         let is_prepare = self.live.workloads.get(deployment).is_some_and(|l| l.prepare == Some(id));
         if engine_gone.is_none() && (failure.is_none() || !is_prepare) {

@@ -36,10 +36,7 @@ pub(crate) fn schedule_prepare(workload: &Workload, live: &mut Live, cx: &mut Cx
     let due = !live.blocked && cx.now.reached(live.retry_at_ms);
     let revision = match (&live.repair, &workload.phase) {
         _ if live.prepare.is_some() => return,
-        (
-            Some(lost),
-            Phase::Preparing | Phase::Prepared | Phase::Running | Phase::Leaving,
-        ) => {
+        (Some(lost), Phase::Preparing | Phase::Prepared | Phase::Running | Phase::Leaving) => {
             live.repairing = true;
             lost.clone()
         }

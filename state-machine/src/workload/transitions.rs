@@ -147,10 +147,7 @@ impl Workload {
         }
         live.cancel(cx);
         live.fresh_start();
-        if matches!(
-            self.phase,
-            Phase::Applying { .. } | Phase::Pruning | Phase::Restoring { .. }
-        ) {
+        if matches!(self.phase, Phase::Applying { .. } | Phase::Pruning | Phase::Restoring { .. }) {
             live.hold_all(self.held_in_order());
         }
         self.dropped_by = Some(by);

@@ -142,7 +142,8 @@ impl Device {
             Effect::ConnectEngine => Outcome::EngineReady,
             Effect::PollManifest { .. } => self.poll_answer(),
             Effect::FetchDeployments { .. } => {
-                let desired = self.offered.clone().expect("a manifest is fetched after it was offered");
+                let desired =
+                    self.offered.clone().expect("a manifest is fetched after it was offered");
                 Outcome::DeploymentsFetched { desired }
             }
             Effect::PrepareDeployment { .. } => Outcome::DeploymentPrepared,
@@ -161,7 +162,9 @@ impl Device {
         match &self.offered {
             Some(offered) if accepted.is_none_or(|a| a.etag != offered.etag) => {
                 let manifest = Digest::new(format!("manifest v{}", offered.version));
-                Outcome::ManifestReceived { head: ManifestHead { version: offered.version, manifest } }
+                Outcome::ManifestReceived {
+                    head: ManifestHead { version: offered.version, manifest },
+                }
             }
             _ => Outcome::ManifestUnchanged,
         }

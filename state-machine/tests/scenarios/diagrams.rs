@@ -35,7 +35,8 @@ fn diagrams_in_the_readme_are_drawn_from_the_edges() {
     for (machine, edges) in MACHINES {
         let (begin, end) =
             (format!("<!-- diagram {} -->\n", machine.as_str()), "<!-- end -->".to_owned());
-        let start = wanted.find(&begin).expect("the README has a place for each diagram") + begin.len();
+        let start =
+            wanted.find(&begin).expect("the README has a place for each diagram") + begin.len();
         let length = wanted[start..].find(&end).expect("each place has an end");
         wanted.replace_range(start..start + length, &diagram(edges));
     }

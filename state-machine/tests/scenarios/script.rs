@@ -146,8 +146,12 @@ fn wfm(device: &mut Device, rest: &str) -> Played {
             end(device, is_put, Outcome::CapabilitiesAccepted)
         }
         other => match other.split_once(' ') {
-            Some(("fetch", text)) => end(device, is_fetch, failed(text.trim_start_matches("fails "))?),
-            Some(("report", text)) => end(device, is_report, failed(text.trim_start_matches("fails "))?),
+            Some(("fetch", text)) => {
+                end(device, is_fetch, failed(text.trim_start_matches("fails "))?)
+            }
+            Some(("report", text)) => {
+                end(device, is_report, failed(text.trim_start_matches("fails "))?)
+            }
             _ => Err("not a known line".to_owned()),
         },
     }

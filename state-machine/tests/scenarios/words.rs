@@ -30,7 +30,8 @@ pub(crate) fn order(effect: &Effect) -> String {
             format!("apply {component} of {}", at(deployment, revision))
         }
         Effect::ObserveDeployment { deployment, held } => {
-            let held: Vec<String> = held.iter().map(|(n, r)| format!("{n} of {}", at(deployment, r))).collect();
+            let held: Vec<String> =
+                held.iter().map(|(n, r)| format!("{n} of {}", at(deployment, r))).collect();
             format!("observe {deployment}: {}", held.join(", "))
         }
         Effect::PruneDeployment { deployment, keep } => {
@@ -101,7 +102,8 @@ fn deployment(text: &str) -> Result<Deployment, String> {
 pub(crate) fn failure(text: &str) -> Result<Failure, String> {
     let (code, rest) = text.split_once(' ').unwrap_or((text, "\"\""));
     let code = Code::ALL.iter().find(|known| known.as_str() == code);
-    let code = *code.ok_or_else(|| format!("no such code: {}", text.split(' ').next().unwrap_or("")))?;
+    let code =
+        *code.ok_or_else(|| format!("no such code: {}", text.split(' ').next().unwrap_or("")))?;
     let quoted = rest.trim().strip_prefix('"').and_then(|rest| rest.split_once('"'));
     let (message, after) = quoted.ok_or_else(|| format!("expected a quoted message: {rest}"))?;
     let retry_after = match after.trim() {
@@ -130,7 +132,10 @@ pub(crate) fn duration(text: &str) -> Result<u64, String> {
 
 /// `21:59`, in minutes since midnight.
 pub(crate) fn minute(text: &str) -> Result<u16, String> {
-    let parts = text.trim().split_once(':').and_then(|(h, m)| Some((h.parse::<u16>().ok()?, m.parse::<u16>().ok()?)));
+    let parts = text
+        .trim()
+        .split_once(':')
+        .and_then(|(h, m)| Some((h.parse::<u16>().ok()?, m.parse::<u16>().ok()?)));
     let (hour, minute) = parts.ok_or_else(|| format!("not a time of day: {text}"))?;
     Ok(hour * 60 + minute)
 }
