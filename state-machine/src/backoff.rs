@@ -1,6 +1,7 @@
 //! How long to wait before the next attempt: pure, capped, never zero, never wrapping.
 
-use crate::policy::RetryPolicy;
+use crate::failure::{Failure, FailureClass};
+use crate::policy::{Policy, RetryPolicy};
 
 /// Milliseconds to wait before attempt number `attempt` (1 = first retry).
 ///
@@ -14,6 +15,27 @@ pub fn delay_ms(attempt: u32, seed: u64, retry: &RetryPolicy) -> u64 {
     let width = spread.saturating_mul(2).saturating_add(1);
     let offset = mix(seed ^ u64::from(attempt)).checked_rem(width).unwrap_or(0);
     base.saturating_sub(spread).saturating_add(offset).max(1)
+}
+
+/// Milliseconds to wait before the WFM is contacted again. `head_start`: how many doublings a failure is worth that
+/// only changes when something outside does.
+///
+/// What may succeed at any time is tried no more rarely than the regular poll: nobody tells the device when a long
+/// outage is over. Only a pause that the WFM asked for (R202) is longer.
+pub(crate) fn contact_delay_ms(
+    attempt: u32,
+    failure: &Failure,
+    head_start: u32,
+    policy: &Policy,
+) -> u64 {
+    let wait_ms = match failure.class {
+        FailureClass::Retryable => delay_ms(attempt, policy.jitter_seed, &policy.retry)
+            .min(policy.poll_interval_ms.max(policy.retry.initial_ms).max(1)),
+        FailureClass::Permanent | FailureClass::Refused => {
+            delay_ms(attempt.saturating_add(head_start), policy.jitter_seed, &policy.retry)
+        }
+    };
+    wait_ms.max(failure.retry_after_ms.unwrap_or(0))
 }
 
 /// A seed from a name, so that deployments on one device do not retry in step either.

@@ -383,10 +383,19 @@ impl Machine<'_> {
         }
         let obtaining = matches!(self.live.sync.stage, crate::sync::Stage::Fetching { .. })
             || self.live.workloads.values().any(|live| live.prepare.is_some());
-        if self.live.garbage && !obtaining && self.live.collecting.is_none() {
+        let may_collect = !obtaining && self.knows_what_is_needed();
+        if self.live.garbage && may_collect && self.live.collecting.is_none() {
             self.live.garbage = false;
             self.live.collecting = Some(cx.start(crate::effect::Effect::CollectGarbage));
         }
+    }
+
+    /// Whether what no revision needs is garbage. After the state was lost it may be what the next manifest lists, and
+    /// the only copy of it within reach, unless its room is needed (I2).
+    fn knows_what_is_needed(&self) -> bool {
+        let is_lost = self.durable.sync.preload_ended && self.durable.sync.accepted.is_none();
+        let failure = self.live.sync.last_failure.as_ref();
+        !is_lost || failure.is_some_and(|failure| failure.code == Code::NoSpace)
     }
 
     fn schedule_workloads(&mut self, cx: &mut Cx<'_>) {

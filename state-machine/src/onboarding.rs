@@ -1,8 +1,8 @@
 //! Sub-machine: from first power-on to being known to the WFM. Each stage retries for ever and is visible locally.
 
-use crate::backoff::delay_ms;
+use crate::backoff::contact_delay_ms;
 use crate::effect::Effect;
-use crate::failure::{Failure, FailureClass};
+use crate::failure::Failure;
 use crate::ids::{Digest, EffectId, IdentityKey};
 use crate::step::Cx;
 use crate::transition::{Edge, MachineName, Transition, Why, edge};
@@ -196,10 +196,8 @@ impl Live {
     pub(crate) fn fail(&mut self, failure: &Failure, cx: &mut Cx<'_>) {
         self.job = None;
         self.attempt = self.attempt.saturating_add(1);
-        let head_start = if failure.class == FailureClass::Retryable { 0 } else { 4 };
-        let attempt = self.attempt.saturating_add(head_start);
-        let wait_ms = delay_ms(attempt, cx.policy.jitter_seed, &cx.policy.retry);
-        self.retry_at_ms = Some(cx.now.after(wait_ms.max(failure.retry_after_ms.unwrap_or(0))));
+        let wait_ms = contact_delay_ms(self.attempt, failure, 4, cx.policy);
+        self.retry_at_ms = Some(cx.now.after(wait_ms));
         self.asked_until_ms = failure.retry_after_ms.map(|ms| cx.now.after(ms));
         self.last_failure = Some(failure.clone());
         self.note(self.stage, Why::Failed, cx);

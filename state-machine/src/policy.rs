@@ -19,7 +19,7 @@ pub enum Restore {
     /// At once, with nothing but local storage and the container engine (I4).
     #[default]
     Auto,
-    /// Only once the WFM has answered a poll.
+    /// Only once the WFM has answered a poll, and its manifest, if there is another, was fetched or could not be.
     WaitForWfm,
 }
 

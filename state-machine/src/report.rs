@@ -3,9 +3,9 @@
 //! A report is a projection of a workload's durable record. It is queued when it says something new, together
 //! with the state that made it so (I1), and leaves the queue when the WFM took it (I8).
 
-use crate::backoff::delay_ms;
+use crate::backoff::contact_delay_ms;
 use crate::effect::Effect;
-use crate::failure::{Code, Failure, FailureClass};
+use crate::failure::{Code, Failure};
 use crate::ids::{ComponentName, DeploymentId, EffectId, ManifestVersion};
 use crate::step::Cx;
 use crate::transition::{Edge, MachineName, Transition, Why, edge};
@@ -97,10 +97,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether both tell the WFM the same; wording of messages does not count.
+    /// Whether both tell the WFM the same; wording of messages does not count, nor how far another attempt has come
+    /// while the failure is still the last word (I8, I10).
     pub fn says_the_same(&self, other: &Self) -> bool {
         let code =
             |failure: &Option<Failure>| failure.as_ref().map(|f| (f.code, f.component.clone()));
+        if self.state == DeploymentState::Failed && self.failure.is_some() {
+            return other.state == self.state
+                && self.version == other.version
+                && code(&self.failure) == code(&other.failure);
+        }
         let parts = |r: &Self| -> Vec<_> {
             r.components.iter().map(|c| (c.name.clone(), c.state, code(&c.failure))).collect()
         };
@@ -142,7 +148,8 @@ pub(crate) fn removed(workload: &Workload) -> Option<Report> {
 /// What a workload's record means to anybody, reported or not.
 pub fn project(workload: &Workload) -> Report {
     let deployment = &workload.desired;
-    let adopted = workload.adopted.filter(|version| version.0 > 0);
+    // What was adopted from the image, of which no WFM knows the version, counts as what the WFM lists now.
+    let adopted = workload.adopted.filter(|adopted| adopted.0 > 0);
     let version = workload.dropped_by.or(adopted).unwrap_or(deployment.version);
     let failure = workload.failure.as_ref();
     let components: Vec<ComponentReport> = deployment
@@ -155,7 +162,7 @@ pub fn project(workload: &Workload) -> Report {
         })
         .collect();
     let worst = components.iter().map(|component| component.state).max();
-    let own = if failure.is_some() { DeploymentState::Failed } else { bare_state(&workload.phase) };
+    let own = if failure.is_some() { DeploymentState::Failed } else { bare_state(workload) };
     Report {
         deployment: deployment.id.clone(),
         name: deployment.name.clone(),
@@ -166,12 +173,16 @@ pub fn project(workload: &Workload) -> Report {
     }
 }
 
-fn bare_state(phase: &Phase) -> DeploymentState {
-    match phase {
+fn bare_state(workload: &Workload) -> DeploymentState {
+    let is_good =
+        workload.good.as_ref().is_some_and(|good| good.revision == workload.desired.revision);
+    match &workload.phase {
         Phase::Preparing | Phase::Prepared => DeploymentState::Pending,
         Phase::Applying { .. } | Phase::Pruning | Phase::Restoring { .. } => {
             DeploymentState::Installing
         }
+        // Under all-or-nothing it is only done when the whole group is: until then it may have to go back.
+        Phase::Running if !is_good => DeploymentState::Installing,
         Phase::Running => DeploymentState::Installed,
         Phase::Leaving | Phase::Removing => DeploymentState::Removing,
     }
@@ -307,10 +318,8 @@ impl Outbox {
         }
         let Some((_, report)) = live.sending.take() else { return };
         live.attempt = live.attempt.saturating_add(1);
-        let head_start = if failure.class == FailureClass::Retryable { 0 } else { 6 };
-        let attempt = live.attempt.saturating_add(head_start);
-        let wait_ms = delay_ms(attempt, cx.policy.jitter_seed, &cx.policy.retry);
-        live.retry_at_ms = Some(cx.now.after(wait_ms.max(failure.retry_after_ms.unwrap_or(0))));
+        let wait_ms = contact_delay_ms(live.attempt, failure, 6, cx.policy);
+        live.retry_at_ms = Some(cx.now.after(wait_ms));
         live.asked_until_ms = failure.retry_after_ms.map(|ms| cx.now.after(ms));
         note(&report, "waiting", "waiting", Why::Failed, Some(failure), cx);
     }

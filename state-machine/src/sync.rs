@@ -3,10 +3,10 @@
 //! Accepting is one durable step: either the whole verified state is taken or nothing changes (R123). A version
 //! that is not greater than the accepted one is never taken (I3, R125).
 
-use crate::backoff::delay_ms;
+use crate::backoff::contact_delay_ms;
 use crate::desired::DesiredState;
 use crate::effect::{Effect, ManifestHead};
-use crate::failure::{Code, Failure, FailureClass};
+use crate::failure::{Code, Failure};
 use crate::ids::{EffectId, ManifestVersion};
 use crate::step::Cx;
 use crate::transition::{Edge, MachineName, Transition, Why, edge};
@@ -91,7 +91,7 @@ pub struct Live {
     pub asked_until_ms: Option<u64>,
     /// Failed attempts in a row.
     pub attempt: u32,
-    /// The WFM has answered since the agent started.
+    /// The WFM has answered since the agent started, and what it said has been accepted, refused, or not to be had.
     pub contacted: bool,
     /// Why the last attempt failed, if it did.
     pub last_failure: Option<Failure>,
@@ -110,9 +110,9 @@ impl Sync {
 
     /// The poll found another manifest.
     pub(crate) fn on_manifest(&self, live: &mut Live, head: &ManifestHead, cx: &mut Cx<'_>) {
-        live.contacted = true;
         let floor = self.accepted.as_ref().map_or(ManifestVersion(0), |accepted| accepted.version);
         if head.version <= floor {
+            live.contacted = true;
             let message = format!("offered version {}, accepted version {floor}", head.version);
             live.fail(&Failure::new(Code::ManifestOlder, message), Why::ManifestOlder, cx);
             return;
@@ -190,11 +190,11 @@ impl Live {
 
     /// The attempt failed; nothing that was accepted changes.
     pub(crate) fn fail(&mut self, failure: &Failure, why: Why, cx: &mut Cx<'_>) {
+        // What the manifest says could not be had: what is held is the WFM's last word that can be.
+        self.contacted |= matches!(self.stage, Stage::Fetching { .. });
         self.attempt = self.attempt.saturating_add(1);
-        let head_start = if failure.class == FailureClass::Retryable { 0 } else { 6 };
-        let attempt = self.attempt.saturating_add(head_start);
-        let wait_ms = delay_ms(attempt, cx.policy.jitter_seed, &cx.policy.retry);
-        self.poll_at_ms = Some(cx.now.after(wait_ms.max(failure.retry_after_ms.unwrap_or(0))));
+        let wait_ms = contact_delay_ms(self.attempt, failure, 6, cx.policy);
+        self.poll_at_ms = Some(cx.now.after(wait_ms));
         self.asked_until_ms = failure.retry_after_ms.map(|ms| cx.now.after(ms));
         self.last_failure = Some(failure.clone());
         self.go(Stage::Idle, why, Some(failure), cx);
