@@ -148,7 +148,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig {
-            cases: 300,
+            cases: 600,
             failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
             ..ProptestConfig::default()
         })]
