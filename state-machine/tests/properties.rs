@@ -170,10 +170,10 @@ mod tests {
         };
         let begin = Move::Restart { lost: false, observation: preload(&["web"]) };
         let nothing = manifest(1, "v1", Vec::new());
-        let succeed = |n| Move::Succeed(n, nothing.clone(), Vec::new());
+        let succeed = || Move::Succeed(1, nothing.clone(), Vec::new());
         let again = Move::Restart { lost: false, observation: preload(&[]) };
-        // The engine answers; it is prepared, and begun; twice the power fails.
-        let life = [begin, succeed(1), succeed(2), again.clone(), again];
+        // The engine answers, garbage is collected, it is prepared and begun; then the power fails twice.
+        let life = [begin, succeed(), succeed(), succeed(), again.clone(), again];
         let policy = Policy { first_boot: FirstBoot::Preload, ..Policy::default() };
         let seen = live_through(&policy, &life);
         assert!(seen.contains(&("prepared", "applying")), "{seen:?}");
