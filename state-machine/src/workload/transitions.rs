@@ -118,10 +118,10 @@ impl Workload {
         cx: &mut Cx<'_>,
     ) {
         if self.dropped_by.is_none() && self.desired.revision == desired.revision {
-            // Known so far from the image or from another WFM: from now on the WFM is told of it.
-            if self.desired.version.0 == 0 {
-                self.desired = Arc::clone(desired);
-                self.adopted = None;
+            // Known so far from the image or from another WFM: from now on the WFM is told of it. What is being
+            // applied stays as it was read then: the same digest is the same revision (R140).
+            if self.desired.version.0 == 0 && desired.version.0 > 0 {
+                Arc::make_mut(&mut self.desired).version = desired.version;
             }
             return;
         }
