@@ -108,7 +108,8 @@ async fn run_once(
 ) -> Result<End, RunError> {
     let began_ms = clock::boottime_ms();
     let state_dir = settings.paths.state_dir.clone();
-    let (store, loaded) = Store::open::<Durable>(&state_dir.join("state")).map_err(RunError::Store)?;
+    let (store, loaded) =
+        Store::open::<Durable>(&state_dir.join("state")).map_err(RunError::Store)?;
     let artifacts = Artifacts::open(state_dir.join("artifacts")).map_err(RunError::Artifacts)?;
     let artifacts = Arc::new(artifacts);
     let clock = Clock::open(&state_dir);

@@ -44,10 +44,7 @@ impl Workloads {
             let pinned = before.components.get(&component.name);
             let blame = |failure: Failure| failure.in_component(component.name.clone());
             let (artifact, project) =
-                self
-                .prepare_archive(&document, component, pinned, &puller)
-                .await
-                .map_err(blame)?;
+                self.prepare_archive(&document, component, pinned, &puller).await.map_err(blame)?;
             projects.push((component.name.clone(), artifact, project));
         }
         let record = self.prepare_images(projects, &before, &puller).await?;
@@ -138,11 +135,7 @@ impl Workloads {
     }
 
     /// Makes sure an image is here, the pinned one if there is a pin. Says whether it had to be looked for.
-    async fn pin(
-        &self,
-        wanted: Wanted<'_>,
-        pin: Option<&Pin>,
-    ) -> Result<(Pin, bool), Failure> {
+    async fn pin(&self, wanted: Wanted<'_>, pin: Option<&Pin>) -> Result<(Pin, bool), Failure> {
         if let Some(pin) = pin {
             let id = ImageId::new(&pin.id);
             if self.engine.image_present(&id).await.map_err(|error| error.to_failure())? {

@@ -29,10 +29,7 @@ impl Workloads {
 pub(super) fn engine_credentials(puller: &Puller, reference: &str) -> Option<engine::Credentials> {
     let reference = ImageReference::parse(reference).ok()?;
     let found = puller.credentials(reference.registry())?;
-    Some(engine::Credentials {
-        username: found.username.clone(),
-        password: found.password.clone(),
-    })
+    Some(engine::Credentials { username: found.username.clone(), password: found.password.clone() })
 }
 
 fn access(settings: &RegistrySettings) -> Result<RegistryAccess, Failure> {
@@ -53,7 +50,8 @@ fn access(settings: &RegistrySettings) -> Result<RegistryAccess, Failure> {
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     use std::io::Read;
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|f| f.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+    let read =
+        std::fs::File::open(path).and_then(|f| f.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
     read.map_err(|error| {
         Failure::new(Code::ArtifactAuthFailed, format!("{}: {error}", path.display()))
     })?;
