@@ -79,7 +79,7 @@ pub(super) enum Command {
     },
     /// Check whether this device would run an application; needs no agent
     CheckApp {
-        /// A compose file, or a directory with a compose.yaml
+        /// A compose file, a directory with a compose.yaml, or an archive (.tar.gz)
         path: PathBuf,
         /// A parameter as the deployment would set it
         #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]

@@ -2,13 +2,14 @@
 //!
 //! - `args`: the command line.  - `run`: what each command does.  - `error`: errors, hints and exit codes.
 //! - `terminal`: output, colours, columns.  - `show_status`, `show_deployment`, `show_lines`: answers for people.
-//! - `check_app`: checking an application without an agent.  - `codes`: failure codes explained.
+//! - `check_app`, `judge`: checking an application without an agent.  - `codes`: failure codes explained.
 //! - `manual`: completions and manual pages.
 
 mod args;
 mod check_app;
 mod codes;
 mod error;
+mod judge;
 mod manual;
 mod run;
 mod show_deployment;
@@ -19,6 +20,7 @@ mod terminal;
 pub use check_app::{AppChecker, AppProblem, AppReport};
 pub use codes::codes_markdown;
 pub use error::Exit;
+pub use judge::judge;
 pub use run::run;
 pub use terminal::{Style, Terminal};
 

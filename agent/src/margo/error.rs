@@ -261,9 +261,7 @@ impl WfmError {
                         Self::ClockBehind { operation, source: clock.clone() }
                     }
                     // Our own words; those of TLS only show them in debug form.
-                    Some(other) => {
-                        Self::Untrusted { operation, source: Box::new(other.clone()) }
-                    }
+                    Some(other) => Self::Untrusted { operation, source: Box::new(other.clone()) },
                     None => Self::Untrusted { operation, source: Box::new(tls) },
                 }
             }

@@ -22,9 +22,10 @@ pub use plan::describe;
 pub use preload::preload;
 pub use run::Target;
 
+use crate::archive::ArchiveLimits;
 use crate::artifacts::Artifacts;
 use crate::compose::model::HostPolicy;
-use crate::config::{RegistrySettings, Settings};
+use crate::config::{LimitSettings, RegistrySettings, Settings};
 use crate::engine::{Engine, VolumePolicy};
 use crate::margo::DeviceId;
 use serde_json::Value;
@@ -47,7 +48,7 @@ pub struct Workloads {
     /// Variables of the telemetry collector, for every container (R231).
     pub(crate) telemetry_env: BTreeMap<String, String>,
     pub(crate) component_timeout_default_ms: u64,
-    pub(crate) archive_limits: crate::archive::ArchiveLimits,
+    pub(crate) archive_limits: ArchiveLimits,
     pub(crate) archive_size_bytes_max: u64,
     /// Where archives are extracted, one directory for each, named by digest.
     pub(crate) apps_dir: PathBuf,
@@ -81,15 +82,20 @@ impl Workloads {
                 .retry
                 .component_timeout_default_secs
                 .saturating_mul(1_000),
-            archive_limits: crate::archive::ArchiveLimits {
-                entries_max: usize::try_from(limits.archive_entries_max).unwrap_or(usize::MAX),
-                total_size_bytes_max: limits.archive_unpacked_size_bytes_max,
-                ..crate::archive::ArchiveLimits::default()
-            },
+            archive_limits: archive_limits(limits),
             archive_size_bytes_max: limits.archive_size_bytes_max,
             apps_dir: settings.paths.state_dir.join("apps"),
             preload_dir: settings.paths.preload_dir.clone(),
         }
+    }
+}
+
+/// What an archive may be, from the settings.
+pub(crate) fn archive_limits(limits: &LimitSettings) -> ArchiveLimits {
+    ArchiveLimits {
+        entries_max: usize::try_from(limits.archive_entries_max).unwrap_or(usize::MAX),
+        total_size_bytes_max: limits.archive_unpacked_size_bytes_max,
+        ..ArchiveLimits::default()
     }
 }
 

@@ -38,6 +38,11 @@ impl Engine {
         Self { docker: docker.expect("engine socket"), host: format!("unix://{socket}") }
     }
 
+    /// The socket as the command line wants it.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The API, with the version the engine speaks.
     ///
     /// # Panics

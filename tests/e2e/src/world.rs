@@ -163,7 +163,8 @@ impl Drop for World {
         // Only a failed test still has something here; it has no runtime to wait on.
         self.agent.kill_now();
         let docker = |args: &[&str]| {
-            let ran = std::process::Command::new("docker").args(args).output();
+            let mut command = std::process::Command::new("docker");
+            let ran = command.arg("-H").arg(self.engine.host()).args(args).output();
             ran.map(|ran| String::from_utf8_lossy(&ran.stdout).into_owned()).unwrap_or_default()
         };
         for id in &self.deployed {

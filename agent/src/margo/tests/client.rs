@@ -40,10 +40,9 @@ async fn a_poll_sends_what_it_must_and_no_more() {
 
 #[tokio::test]
 async fn the_same_manifest_again_is_nothing_new_even_without_entity_tags() {
-    let lab = lab(Setup::default(), |_| {
-        answer(200, &[("content-type", MANIFEST_MEDIA_TYPE)], EMPTY)
-    })
-    .await;
+    let lab =
+        lab(Setup::default(), |_| answer(200, &[("content-type", MANIFEST_MEDIA_TYPE)], EMPTY))
+            .await;
     let Poll::Manifest(fetched) = lab.client.poll(None).await.unwrap() else { panic!("it is new") };
     let etag = format!("\"{}\"", digest::of(EMPTY));
     assert_eq!(fetched.etag.as_ref(), Some(&etag));
