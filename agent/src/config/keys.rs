@@ -306,7 +306,7 @@ pub(super) const KEYS: &[Key] = &[
         Default("300"),
         "Seconds a component has to come up when its deployment does not say.",
     ),
-    key("retry.jobs_max", integer(1, 64), Default("2"), "Deployments worked on at the same time."),
+    key("retry.jobs_max", integer(1, 64), Default("8"), "Deployments worked on at the same time."),
     key(
         "retry.observe_interval_secs",
         integer(1, 86_400),

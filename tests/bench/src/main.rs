@@ -53,6 +53,7 @@ fn bench() -> Result<ExitCode, Fault> {
         "benchmark": "margo-agent",
         "version": env!("CARGO_PKG_VERSION"),
         "mode": if options.is_full { "full" } else { "quick" },
+        "config": options.config,
         "machine": runtime.block_on(machine::facts(&options))?,
         "figures": figures,
         "aims": aims::table(&figures),

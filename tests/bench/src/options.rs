@@ -17,6 +17,8 @@ pub(crate) struct Options {
     only: Vec<String>,
     /// Where `margo-agent` and `margoctl` are.
     pub(crate) bin_dir: PathBuf,
+    /// Further configuration of the agent (TOML), to compare settings; what is measured then is no default.
+    pub(crate) config: String,
     /// A real `docker compose` to compare with, if there is one.
     pub(crate) compose: Option<PathBuf>,
 }
@@ -34,6 +36,7 @@ impl Options {
             is_checked: false,
             only: Vec::new(),
             bin_dir: bin_dir.map_or_else(own_dir, Ok)?,
+            config: std::env::var("MARGO_BENCH_CONFIG").unwrap_or_default(),
             compose: std::env::var_os("MARGO_DOCKER_COMPOSE").map(PathBuf::from),
         };
         for arg in args {

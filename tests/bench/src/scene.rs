@@ -29,7 +29,11 @@ impl Scene {
     /// They do not come up.
     pub(crate) async fn new(options: &Options) -> Result<Self, Fault> {
         crate::say("scene: three deployments");
-        let settings = Settings { poll_interval_secs: 60, ..Settings::default() };
+        let settings = Settings {
+            poll_interval_secs: 60,
+            extra: options.config.clone(),
+            ..Settings::default()
+        };
         let world = World::with(settings).await;
         let starts = Starts::listen(&world.engine.api().await);
         let mut scene = Self { world, starts, deployments: Vec::new() };

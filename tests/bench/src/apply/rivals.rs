@@ -9,7 +9,8 @@ use bollard::models::{
     ContainerCreateBody, EndpointSettings, NetworkCreateRequest, NetworkingConfig,
 };
 use bollard::query_parameters::{
-    CreateContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    CreateContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
+    RemoveContainerOptionsBuilder,
 };
 use futures_util::{StreamExt, TryStreamExt};
 use margo_e2e::App;
@@ -19,7 +20,7 @@ use tokio::process::Command;
 
 /// On what is made through the bare API.
 const LABEL: &str = "margo-bench";
-/// Containers the agent works on at the same time.
+/// Containers made at the same time; more are not faster on the machines at hand.
 const AT_A_TIME: usize = 4;
 /// On what docker compose makes; the agent's containers have it too.
 const COMPOSE_LABEL: &str = "com.docker.compose.project";
@@ -38,11 +39,14 @@ impl Rivals {
     /// # Errors
     /// The engine does not answer.
     pub(crate) async fn new(scene: &Scene, compose: Option<&Path>) -> Result<Self, Fault> {
-        Ok(Self {
+        let rivals = Self {
             docker: scene.world.engine.api().await,
             registry: scene.world.lab.registry().host().to_owned(),
             compose: compose.map(Path::to_owned),
-        })
+        };
+        // What a run that was interrupted left behind.
+        rivals.sweep(LABEL).await?;
+        Ok(rivals)
     }
 
     /// Network, container, start: three calls and nothing else.
@@ -53,37 +57,36 @@ impl Rivals {
         scene.starts.clear();
         let began_ms = now_ms();
         self.docker.create_network(network(name)).await?;
-        self.run(name).await?;
+        self.run(name, name).await?;
         let taken = taken(scene, began_ms, LABEL, name).await;
-        self.remove(LABEL, name, name).await?;
+        self.sweep(&format!("{LABEL}={name}")).await?;
         taken
     }
 
-    /// So many containers, each in a network of its own that is there already; four at a time, as the agent does.
-    /// Milliseconds until the last one has started.
+    /// So many containers in one network that is there already, four at a time. Milliseconds until the last one has
+    /// started.
     ///
     /// # Errors
     /// The engine refuses.
     pub(crate) async fn many_by_engine(&self, scene: &Scene, count: usize) -> Result<f64, Fault> {
-        let names: Vec<String> = (0..count).map(|number| format!("bench-many-{number}")).collect();
-        for name in &names {
-            self.docker.create_network(network(name)).await?;
-        }
+        const SHARED: &str = "bench-many";
+        let names: Vec<String> = (0..count).map(|number| format!("{SHARED}-{number}")).collect();
+        self.docker.create_network(network(SHARED)).await?;
         scene.starts.clear();
         let began_ms = now_ms();
-        let runs = futures_util::stream::iter(&names).map(|name| self.run(name));
+        let runs = futures_util::stream::iter(&names).map(|name| self.run(name, SHARED));
         runs.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
         let mut last_ms = began_ms;
         for name in &names {
             last_ms = scene.starts.started(LABEL, name).await?.max(last_ms);
-            self.remove(LABEL, name, name).await?;
         }
+        self.sweep(LABEL).await?;
         Ok(last_ms - began_ms)
     }
 
-    async fn run(&self, name: &str) -> Result<(), Fault> {
+    async fn run(&self, name: &str, network: &str) -> Result<(), Fault> {
         let labels = HashMap::from([(LABEL.to_owned(), name.to_owned())]);
-        let endpoints = HashMap::from([(name.to_owned(), EndpointSettings::default())]);
+        let endpoints = HashMap::from([(network.to_owned(), EndpointSettings::default())]);
         let body = ContainerCreateBody {
             image: Some(format!("{}/lab/busybox:1", self.registry)),
             cmd: Some(vec!["sleep".to_owned(), "1000000".to_owned()]),
@@ -120,18 +123,23 @@ impl Rivals {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }
         let taken = taken(scene, began_ms, COMPOSE_LABEL, name).await;
-        self.remove(COMPOSE_LABEL, name, &format!("{name}_default")).await?;
+        self.sweep(&format!("{COMPOSE_LABEL}={name}")).await?;
         taken
     }
 
-    async fn remove(&self, label: &str, value: &str, network: &str) -> Result<(), Fault> {
-        let filters = HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]);
+    /// Removes all containers and networks with a label.
+    async fn sweep(&self, label: &str) -> Result<(), Fault> {
+        let filters = HashMap::from([("label", vec![label.to_owned()])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         for container in self.docker.list_containers(Some(options)).await? {
             let options = RemoveContainerOptionsBuilder::default().force(true).build();
             self.docker.remove_container(&container.id.unwrap_or_default(), Some(options)).await?;
         }
-        Ok(self.docker.remove_network(network).await?)
+        let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+        for network in self.docker.list_networks(Some(options)).await? {
+            self.docker.remove_network(&network.id.unwrap_or_default()).await?;
+        }
+        Ok(())
     }
 }
 
