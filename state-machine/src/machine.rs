@@ -344,6 +344,10 @@ impl Machine<'_> {
             if lost {
                 workload.on_engine_lost(cx);
             }
+            if !self.live.engine.connected {
+                // Nothing proves stable while nobody can see it.
+                live.stable_at_ms = None;
+            }
             if live.stable_at_ms.is_some_and(|at| cx.now.monotonic_ms >= at) {
                 workload.recovered(live, cx);
             }

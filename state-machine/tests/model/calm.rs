@@ -8,7 +8,7 @@ use crate::world::{World, needs_network};
 use state_machine::event::{BootSlot, Event, StoreCondition};
 use state_machine::firmware::Firmware;
 use state_machine::onboarding::Stage;
-use state_machine::policy::Restore;
+use state_machine::policy::{MismatchPolicy, Restore};
 use state_machine::report::DeploymentState;
 use state_machine::workload::Phase;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -93,7 +93,9 @@ pub(crate) fn next(scope: &Scope, world: &World) -> Option<World> {
         let wrong = |w: &state_machine::workload::Workload| {
             matches!(w.phase, Phase::Running) && w.failure.is_some()
         };
-        all.find(|(_, workload)| wrong(workload)).map(|(id, _)| id.clone())
+        let waits = |id| world.state.live.workloads.get(id).is_some_and(|l| l.stable_at_ms.is_some());
+        let reports = scope.policy.mismatch == MismatchPolicy::Report;
+        all.find(|(id, workload)| reports && wrong(workload) && !waits(id)).map(|(id, _)| id.clone())
     };
     if later.engine_down {
         later.engine_down = false;
@@ -103,14 +105,14 @@ pub(crate) fn next(scope: &Scope, world: &World) -> Option<World> {
         later.on_trial = false;
         let boot = Some(BootSlot { slot: "rootfs.0".to_owned(), committed: true });
         scope.feed(&mut later, &Event::BootObserved { boot }, T0);
+    } else if let Some(deployment) = only_reported() {
+        scope.feed(&mut later, &Event::RetryRequested { deployment }, T0);
     } else if let Some(deployment) = blocked() {
         scope.feed(&mut later, &Event::RetryRequested { deployment }, T0);
     } else if world.wake.is_some_and(|at| at < T0 + FAR_MS) {
         scope.wake(&mut later);
     } else if offers_news(scope, world) {
         scope.feed(&mut later, &Event::SyncRequested, T0);
-    } else if let Some(deployment) = only_reported() {
-        scope.feed(&mut later, &Event::RetryRequested { deployment }, T0);
     } else {
         return None;
     }

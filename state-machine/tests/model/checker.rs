@@ -33,6 +33,8 @@ pub(crate) struct Scope {
     /// How many of them there may be in one life.
     pub(crate) budget: u8,
     pub(crate) power_cuts: bool,
+    /// How many failures and power cuts there may be in one life, where not any number.
+    pub(crate) mishaps_max: Option<u8>,
     /// Where firmware is managed: whether the first boot is a trial.
     pub(crate) trial: Option<bool>,
     /// Manifests that are offered and accepted before exploring begins.
@@ -411,20 +413,22 @@ impl Model for Scope {
         if world.broken != 0 {
             return;
         }
+        let mishaps = self.mishaps_max.is_none_or(|max| world.mishaps < max);
+        let power_cuts = self.power_cuts && mishaps;
         for (id, effect) in &world.underway {
             match world.obstacle(effect) {
                 Some(code) => actions.push(Action::Fail(*id, code)),
                 None => actions.push(Action::Succeed(*id)),
             }
-            if !(needs_engine(effect) && world.engine_down) {
+            if mishaps && !(needs_engine(effect) && world.engine_down) {
                 let codes = (self.failures)(effect).iter();
                 actions.extend(codes.map(|code| Action::Fail(*id, *code)));
             }
-            if self.power_cuts {
+            if power_cuts {
                 actions.push(Action::PowerCut(Some(*id)));
             }
         }
-        if self.power_cuts {
+        if power_cuts {
             actions.push(Action::PowerCut(None));
             if world.underway.len() > 1 {
                 actions.push(Action::PowerCutAfterAll);
@@ -447,6 +451,11 @@ impl Model for Scope {
 
     fn next_state(&self, last: &World, action: Action) -> Option<World> {
         let mut world = last.clone();
+        let is_mishap = matches!(
+            action,
+            Action::Fail(..) | Action::PowerCut(_) | Action::PowerCutAfterAll
+        );
+        world.mishaps += u8::from(is_mishap && self.mishaps_max.is_some());
         match action {
             Action::Succeed(id) => {
                 self.succeed(&mut world, id, true);

@@ -40,6 +40,7 @@ fn scope(policy: Policy, manifests: Vec<DesiredState>) -> Scope {
         disturbances: &[],
         budget: 0,
         power_cuts: true,
+        mishaps_max: None,
         trial: None,
         settled: 0,
         fault: None,
@@ -180,8 +181,7 @@ pub(crate) fn refused() -> Scope {
             }
             _ => &[],
         },
-        disturbances: &[Disturbance::Retry],
-        budget: 1,
+        settled: 1,
         ..scope(
             policy(),
             vec![
@@ -246,13 +246,14 @@ fn two(partial_failure: PartialFailure) -> Scope {
             Effect::PruneDeployment { .. } => &[Code::RemoveFailed],
             _ => &[],
         },
+        mishaps_max: Some(3),
         settled: 1,
         ..scope(
             Policy { partial_failure, ..policy() },
             vec![
                 manifest(1, "v1", vec![app("a", 1, &["web"]), app("b", 1, &["db"])]),
-                manifest(2, "v2", vec![app("a", 2, &["web"]), app("b", 2, &["db", "api"])]),
-                manifest(3, "v3", vec![app("b", 2, &["db", "api"])]),
+                manifest(2, "v2", vec![app("a", 2, &["web"]), app("b", 2, &["api"])]),
+                manifest(3, "v3", vec![app("b", 2, &["api"])]),
             ],
         )
     }
@@ -266,21 +267,16 @@ fn mismatch(mismatch: MismatchPolicy) -> Scope {
                 Effect::ApplyComponent { .. }
                     | Effect::ObserveDeployment { .. }
                     | Effect::PrepareDeployment { .. }
-                    | Effect::ConnectEngine
             )
         },
         failures: |effect| match effect {
-            Effect::ApplyComponent { .. } => &[Code::StartFailed, Code::EngineUnavailable],
-            Effect::ObserveDeployment { .. } => &[Code::Internal],
+            Effect::ApplyComponent { .. } => &[Code::StartFailed],
             Effect::PrepareDeployment { .. } => &[Code::ArtifactPullFailed],
-            Effect::ConnectEngine => &[Code::EngineUnavailable],
             _ => &[],
         },
         disturbances: &[
             Disturbance::Kill,
             Disturbance::KillUnseen,
-            Disturbance::EngineGone,
-            Disturbance::EngineBack,
             Disturbance::LoseArtifacts,
             Disturbance::Retry,
         ],
@@ -289,6 +285,37 @@ fn mismatch(mismatch: MismatchPolicy) -> Scope {
         ..scope(
             Policy { mismatch, observe_interval_ms: 2_000, ..policy() },
             vec![manifest(1, "v1", vec![app("a", 1, &["web", "db"])])],
+        )
+    }
+}
+
+/// The engine goes away and comes back, also in the middle of everything.
+pub(crate) fn engine() -> Scope {
+    Scope {
+        slow: |e| {
+            matches!(
+                e,
+                Effect::ApplyComponent { .. }
+                    | Effect::ObserveDeployment { .. }
+                    | Effect::PrepareDeployment { .. }
+                    | Effect::ConnectEngine
+            )
+        },
+        failures: |effect| match effect {
+            Effect::ApplyComponent { .. } => &[Code::StartFailed, Code::EngineUnavailable],
+            Effect::ObserveDeployment { .. } => &[Code::Internal],
+            Effect::PrepareDeployment { .. } => &[Code::EngineUnavailable],
+            _ => &[],
+        },
+        disturbances: &[Disturbance::EngineGone, Disturbance::EngineBack, Disturbance::Kill],
+        budget: 2,
+        settled: 1,
+        ..scope(
+            Policy { observe_interval_ms: 2_000, ..policy() },
+            vec![
+                manifest(1, "v1", vec![app("a", 1, &["web"])]),
+                manifest(2, "v2", vec![app("a", 2, &["web"])]),
+            ],
         )
     }
 }
@@ -306,10 +333,9 @@ pub(crate) fn mismatch_report() -> Scope {
 /// Reports that are refused, rejected, taken without an answer, and overtaken.
 pub(crate) fn outbox() -> Scope {
     Scope {
-        slow: |e| matches!(e, Effect::SendReport { .. } | Effect::ApplyComponent { .. }),
+        slow: |e| matches!(e, Effect::SendReport { .. }),
         failures: |effect| match effect {
             Effect::SendReport { .. } => &[Code::WfmUnreachable, Code::ReportRejected],
-            Effect::ApplyComponent { .. } => &[Code::StartFailed],
             _ => &[],
         },
         disturbances: &[Disturbance::NewIdentity, Disturbance::SyncRequested],
@@ -468,6 +494,7 @@ mod explored {
         refused,
         independent,
         group,
+        engine,
         mismatch_reconcile,
         mismatch_report,
         outbox,

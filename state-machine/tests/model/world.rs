@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) wfm_capabilities: Option<Digest>,
     /// Disturbances still to come.
     pub(crate) budget: u8,
+    /// Failures and power cuts so far, where they are counted.
+    pub(crate) mishaps: u8,
     /// Ghost: an answer to a report may have been lost, so that it is said again.
     pub(crate) may_repeat: BTreeSet<DeploymentId>,
     /// Ghost: the WFM has thrown reports away.
