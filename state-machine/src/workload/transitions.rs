@@ -462,7 +462,9 @@ impl Workload {
                 Some(earlier) if !live.hold_failed.is_empty() => Some(earlier.min(at_ms)),
                 _ => Some(at_ms),
             };
-            live.hold_failed.push(name.clone());
+            if !live.hold_failed.contains(name) {
+                live.hold_failed.push(name.clone());
+            }
         }
     }
 
