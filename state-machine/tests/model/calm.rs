@@ -93,9 +93,11 @@ pub(crate) fn next(scope: &Scope, world: &World) -> Option<World> {
         let wrong = |w: &state_machine::workload::Workload| {
             matches!(w.phase, Phase::Running) && w.failure.is_some()
         };
-        let waits = |id| world.state.live.workloads.get(id).is_some_and(|l| l.stable_at_ms.is_some());
+        let waits =
+            |id| world.state.live.workloads.get(id).is_some_and(|l| l.stable_at_ms.is_some());
         let reports = scope.policy.mismatch == MismatchPolicy::Report;
-        all.find(|(id, workload)| reports && wrong(workload) && !waits(id)).map(|(id, _)| id.clone())
+        all.find(|(id, workload)| reports && wrong(workload) && !waits(id))
+            .map(|(id, _)| id.clone())
     };
     if later.engine_down {
         later.engine_down = false;
@@ -130,9 +132,10 @@ pub(crate) fn is_settled(scope: &Scope, world: &World) -> bool {
     let manifest = world.accepted.and_then(|index| scope.manifests.get(index));
     let preloaded = scope.preload.as_ref().filter(|_| !state.durable.sync.preload_ended);
     let listed = manifest.or(preloaded).map_or(&[][..], |manifest| &manifest.deployments);
-    let listed = if world.store_lost && state.durable.sync.accepted.is_none() { &[] } else { listed };
-    let heard = world.offered.is_none()
-        || (state.stage() == "synced" && !offers_news(scope, world));
+    let listed =
+        if world.store_lost && state.durable.sync.accepted.is_none() { &[] } else { listed };
+    let heard =
+        world.offered.is_none() || (state.stage() == "synced" && !offers_news(scope, world));
     let registered = state.live.onboarding.stage == Stage::Registered
         && world.wfm_capabilities == Some(capabilities(world.capabilities));
     let trial = matches!(state.durable.firmware, Firmware::Trial { .. });
@@ -141,14 +144,15 @@ pub(crate) fn is_settled(scope: &Scope, world: &World) -> bool {
         || world.disk.is_some()
         || !state.live.engine.connected
         || state.live.garbage
-        || state.live.workloads.values().any(|live| {
-            live.dirty || !live.hold.is_empty() || !live.hold_failed.is_empty()
-        });
+        || state
+            .live
+            .workloads
+            .values()
+            .any(|live| live.dirty || !live.hold.is_empty() || !live.hold_failed.is_empty());
     let each_runs = listed.iter().all(|deployment| {
         let id = &deployment.id;
-        let runs = |c: &state_machine::desired::Component| {
-            world.runs(id, &c.name, &deployment.revision)
-        };
+        let runs =
+            |c: &state_machine::desired::Component| world.runs(id, &c.name, &deployment.revision);
         let told = world.told.get(id).is_some_and(|r| r.state == DeploymentState::Installed);
         let known = told || world.rejected || deployment.version.0 == 0;
         known

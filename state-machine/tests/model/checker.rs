@@ -104,10 +104,9 @@ pub(crate) enum Action {
 
 impl Scope {
     fn observation(&self, world: &World, store: StoreCondition) -> Observation {
-        let boot = self.trial.map(|_| BootSlot {
-            slot: "rootfs.0".to_owned(),
-            committed: !world.on_trial,
-        });
+        let boot = self
+            .trial
+            .map(|_| BootSlot { slot: "rootfs.0".to_owned(), committed: !world.on_trial });
         Observation {
             store,
             capabilities: capabilities(world.capabilities),
@@ -220,13 +219,7 @@ impl Scope {
         self.tell(world, &Event::EffectFinished { id, outcome }, all)
     }
 
-    pub(crate) fn fail(
-        &self,
-        world: &mut World,
-        id: EffectId,
-        code: Code,
-        all: bool,
-    ) -> Noise {
+    pub(crate) fn fail(&self, world: &mut World, id: EffectId, code: Code, all: bool) -> Noise {
         let Some(effect) = world.underway.remove(&id) else { return Noise::Quiet };
         // The worst of it: a start that failed has replaced what ran before.
         if code == Code::StartFailed {
@@ -451,10 +444,8 @@ impl Model for Scope {
 
     fn next_state(&self, last: &World, action: Action) -> Option<World> {
         let mut world = last.clone();
-        let is_mishap = matches!(
-            action,
-            Action::Fail(..) | Action::PowerCut(_) | Action::PowerCutAfterAll
-        );
+        let is_mishap =
+            matches!(action, Action::Fail(..) | Action::PowerCut(_) | Action::PowerCutAfterAll);
         world.mishaps += u8::from(is_mishap && self.mishaps_max.is_some());
         match action {
             Action::Succeed(id) => {

@@ -61,7 +61,9 @@ pub(crate) fn properties() -> Vec<Property<Scope>> {
         "transitions_tell_the_truth"
     ];
     all.extend([
-        Property::<Scope>::always("i1_durable_before_visible", |_, world: &World| world.disk.is_none()),
+        Property::<Scope>::always("i1_durable_before_visible", |_, world: &World| {
+            world.disk.is_none()
+        }),
         Property::always("i2_last_known_good_survives", |_, world: &World| {
             world.broken & bit("i2_last_known_good_survives") == 0 && good_survives(world)
         }),
@@ -106,13 +108,7 @@ fn stale_changes_nothing(scope: &Scope, world: &World) -> bool {
 }
 
 /// Checks one step against the world as it was before it, and updates the ghosts.
-pub(crate) fn check_step(
-    scope: &Scope,
-    world: &mut World,
-    event: &Event,
-    step: &Step,
-    now: u64,
-) {
+pub(crate) fn check_step(scope: &Scope, world: &mut World, event: &Event, step: &Step, now: u64) {
     let mut broken = 0;
     let mut rule = |name: &str, holds: bool| broken |= if holds { 0 } else { bit(name) };
     rule("only_known_transitions", step.transitions.iter().all(is_allowed));
@@ -332,9 +328,10 @@ fn keeps_ends(scope: &Scope, before: &State, event: &Event, step: &Step) -> bool
     if before.durable.onboarding.identity != step.next.durable.onboarding.identity {
         return true;
     }
-    let sent = before.live.report.sending.as_ref().filter(|(sending, _)| {
-        matches!(event, Event::EffectFinished { id, .. } if id == sending)
-    });
+    let sent =
+        before.live.report.sending.as_ref().filter(
+            |(sending, _)| matches!(event, Event::EffectFinished { id, .. } if id == sending),
+        );
     before.durable.outbox.deployments.iter().all(|(id, queue)| {
         let full = queue.waiting.len() >= scope.policy.reports_per_deployment_max;
         queue.waiting.iter().filter(|report| report.state.is_terminal()).all(|report| {

@@ -186,7 +186,8 @@ impl World {
             self.wake.map(|at| at.saturating_sub(crate::normal::T0)),
         );
         for (id, workload) in &self.state.durable.workloads {
-            let held: Vec<_> = workload.held.iter().map(|(n, h)| format!("{n}@{}", h.revision)).collect();
+            let held: Vec<_> =
+                workload.held.iter().map(|(n, h)| format!("{n}@{}", h.revision)).collect();
             let live = self.state.live.workloads.get(id);
             text += &format!(
                 "{id}: {:?} desired {} good {:?} held {held:?} untidy {} failure {:?}\n  live {live:?}\n",
