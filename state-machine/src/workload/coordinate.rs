@@ -53,7 +53,9 @@ fn as_a_group(
         return;
     }
     let staying = || workloads.values().filter(|w| w.dropped_by.is_none());
-    let all_running = staying().all(|w| matches!(w.phase, Phase::Running));
+    // What is still being verified after a start may yet turn out not to run.
+    let is_verified = |w: &Workload| live.get(&w.desired.id).is_some_and(Live::is_verified);
+    let all_running = staying().all(|w| matches!(w.phase, Phase::Running) && is_verified(w));
     let all_ready =
         staying().all(|w| !matches!(w.phase, Phase::Preparing | Phase::Restoring { .. }));
     for workload in workloads.values_mut() {

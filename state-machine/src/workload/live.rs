@@ -139,6 +139,13 @@ impl Live {
         }
     }
 
+    /// Nothing held is being brought back, or waits for it.
+    pub(crate) fn is_verified(&self) -> bool {
+        let is_holding =
+            self.job.as_ref().is_some_and(|job| matches!(job.kind, JobKind::Hold { .. }));
+        self.hold.is_empty() && self.hold_failed.is_empty() && !is_holding
+    }
+
     /// Marks all of `components` for verification.
     pub(crate) fn hold_all(&mut self, components: Vec<ComponentName>) {
         self.hold = components;

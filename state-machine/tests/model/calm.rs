@@ -143,7 +143,8 @@ pub(crate) fn is_settled(scope: &Scope, world: &World) -> bool {
         || !world.underway.is_empty()
         || world.disk.is_some()
         || !state.live.engine.connected
-        || state.live.garbage
+        // After the state was lost, nothing stored is garbage before a manifest says what is needed.
+        || (state.live.garbage && state.durable.sync.accepted.is_some())
         || state
             .live
             .workloads
@@ -174,7 +175,8 @@ pub(crate) fn is_settled(scope: &Scope, world: &World) -> bool {
     });
     let tidy = {
         let kept = state.durable.revisions();
-        world.stored.iter().all(|revision| kept.contains(revision))
+        let is_unknown = world.store_lost && state.durable.sync.accepted.is_none();
+        is_unknown || world.stored.iter().all(|revision| kept.contains(revision))
     };
     heard
         && registered
