@@ -5,6 +5,8 @@
 
 mod journal;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 pub use tasks::Tasks;
 
@@ -21,6 +23,7 @@ use state_machine::time::Now;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Executes effects. The machine's orders are idempotent; so must this be, killed at any point.
 pub trait Execute: Send + Sync + 'static {
@@ -88,12 +91,17 @@ pub struct Parts<P, X, A> {
 /// Waits between attempts to persist, in milliseconds: storage that is full or gone may come back.
 const PERSIST_RETRY_MS: u64 = 2_000;
 
+/// A save under way, off the loop. It gives stable storage back.
+type Saving<P> = JoinHandle<(P, Result<(), String>)>;
+
 /// The driver.
 pub struct Driver<P, X, A> {
     state: State,
     policy: Policy,
     wall_unix_ms: WallClock,
+    /// Absent while it is saving.
     persist: Option<P>,
+    saving: Option<Saving<P>>,
     executor: Arc<X>,
     answer: A,
     tasks: Tasks,
@@ -123,6 +131,7 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
             policy,
             wall_unix_ms: parts.wall_unix_ms,
             persist: Some(parts.persist),
+            saving: None,
             executor: parts.executor,
             answer: parts.answer,
             tasks: Tasks::default(),
@@ -175,6 +184,9 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
             }
         };
         self.tasks.abort_all().await;
+        // Whoever runs next opens the same storage, which is locked until the save is over. Should it fail, the
+        // state before is what the next run begins from.
+        let _ = self.saved().await;
         end
     }
 
@@ -240,11 +252,19 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
         let Some(mut persist) = self.persist.take() else {
             return Err("the store was lost with a task that panicked".to_owned());
         };
-        let work = tokio::task::spawn_blocking(move || {
+        self.saving = Some(tokio::task::spawn_blocking(move || {
             let result = persist.save(&document, both);
             (persist, result)
-        });
-        match work.await {
+        }));
+        self.saved().await
+    }
+
+    /// Waits for the save under way. Cancel-safe.
+    async fn saved(&mut self) -> Result<(), String> {
+        let Some(saving) = self.saving.as_mut() else { return Ok(()) };
+        let work = saving.await;
+        self.saving = None;
+        match work {
             Ok((persist, result)) => {
                 self.persist = Some(persist);
                 result
