@@ -21,7 +21,7 @@ use state_machine::state::Durable;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 /// Facts that may wait for the driver.
 const EVENTS_MAX: usize = 256;
@@ -180,12 +180,20 @@ async fn run_once(
     });
     let end = wait_for_end(sources, signals);
     let end = driver.run(started, Inputs { events, queries }, end, wait_max).await;
-    identity.abort();
+    ended(identity).await;
     if let Some(local_api) = local_api {
-        local_api.abort();
+        // Until it has ended it answers on the socket, and takes the socket with it: the next run needs it.
+        ended(local_api).await;
     }
     executor.note_stopping();
     Ok(end)
+}
+
+/// Aborts a task and waits until it is gone.
+async fn ended(task: JoinHandle<()>) {
+    task.abort();
+    // Cancelled is what was asked for; a panic has been logged.
+    let _ = task.await;
 }
 
 /// Resolves when the run is to end. A reload with a wrong configuration is logged and changes nothing.
@@ -269,9 +277,9 @@ fn serve_local_api(
     settings: &Settings,
     queries: mpsc::Sender<Query>,
     history: EventLog,
-) -> Option<AbortHandle> {
+) -> Option<JoinHandle<()>> {
     match LocalApi::bind(&settings.paths.runtime_dir, &settings.local_api.group) {
-        Ok(api) => Some(tokio::spawn(api.serve(queries, history)).abort_handle()),
+        Ok(api) => Some(tokio::spawn(api.serve(queries, history))),
         Err(error) => {
             // Without it margoctl is blind, but the device does its work.
             tracing::error!(error = %ErrorChain(&error), "no control socket, going on without");

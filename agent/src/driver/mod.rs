@@ -3,6 +3,8 @@
 //! Wait for an event or the wake-up time, step the machine, persist, log, abort, start. One event at a time: the
 //! next one is not looked at before the former's state is on stable storage (I1).
 
+#[cfg(test)]
+mod end_tests;
 mod journal;
 mod tasks;
 #[cfg(test)]
@@ -23,6 +25,7 @@ use state_machine::time::Now;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Executes effects. The machine's orders are idempotent; so must this be, killed at any point.
 pub trait Execute: Send + Sync + 'static {
@@ -95,12 +98,17 @@ pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// A save under way, off the loop. It gives stable storage back.
+type Saving<P> = JoinHandle<(P, Result<(), String>)>;
+
 /// The driver.
 pub struct Driver<P, X, A> {
     state: State,
     policy: Policy,
     wall_unix_ms: WallClock,
+    /// Absent while it is saving.
     persist: Option<P>,
+    saving: Option<Saving<P>>,
     executor: Arc<X>,
     answer: A,
     tasks: Tasks,
@@ -130,6 +138,7 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
             policy,
             wall_unix_ms: parts.wall_unix_ms,
             persist: Some(parts.persist),
+            saving: None,
             executor: parts.executor,
             answer: parts.answer,
             tasks: Tasks::default(),
@@ -182,6 +191,9 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
             }
         };
         self.tasks.abort_all().await;
+        // Whoever runs next opens the same storage, which is locked until the save is over. Should it fail, the
+        // state before is what the next run begins from.
+        let _ = self.saved().await;
         end
     }
 
@@ -247,15 +259,23 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
         let Some(mut persist) = self.persist.take() else {
             return Err("the store was lost with a task that panicked".to_owned());
         };
-        let began = Instant::now();
-        let work = tokio::task::spawn_blocking(move || {
+        self.saving = Some(tokio::task::spawn_blocking(move || {
+            let began = Instant::now();
             let result = persist.save(&document, both);
+            tracing::debug!(elapsed_us = micros(began.elapsed()), both, "state saved");
             (persist, result)
-        });
-        match work.await {
+        }));
+        self.saved().await
+    }
+
+    /// Waits for the save under way. Cancel-safe.
+    async fn saved(&mut self) -> Result<(), String> {
+        let Some(saving) = self.saving.as_mut() else { return Ok(()) };
+        let work = saving.await;
+        self.saving = None;
+        match work {
             Ok((persist, result)) => {
                 self.persist = Some(persist);
-                tracing::debug!(elapsed_us = micros(began.elapsed()), both, "state saved");
                 result
             }
             Err(panic) => Err(panic.to_string()),

@@ -13,12 +13,14 @@ mod app;
 mod containers;
 mod ctl;
 mod look;
+mod storage;
 mod world;
 
 pub use agent::{Agent, LogMark, Settings};
 pub use app::App;
 pub use containers::{Container, Engine};
 pub use ctl::Told;
+pub use storage::{OwnEngine, SmallDisk};
 pub use world::{World, require_engine};
 
 use std::time::{Duration, Instant};
