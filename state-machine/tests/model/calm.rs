@@ -58,14 +58,15 @@ pub(crate) fn outcome(scope: &Scope, world: &World) -> Calm {
 }
 
 /// The world when all is well.
-pub(crate) fn run(scope: &Scope, mut world: World) -> Option<World> {
+pub(crate) fn run(scope: &Scope, mut world: World) -> World {
     for _ in 0..STEPS_MAX {
         if is_settled(scope, &world) {
-            return Some(world);
+            break;
         }
-        world = next(scope, &world)?;
+        let Some(later) = next(scope, &world) else { break };
+        world = later;
     }
-    None
+    world
 }
 
 /// The world, and what it is when all good things that can happen have happened, for a person to read.

@@ -83,6 +83,11 @@ pub(crate) fn properties() -> Vec<Property<Scope>> {
 /// What the machine would return to is complete, was seen running, and is on stable storage.
 fn good_survives(world: &World) -> bool {
     world.state.durable.workloads.values().all(|workload| {
+        let kept = |component: &state_machine::desired::Component| {
+            workload.held.contains_key(&component.name)
+                || workload.desired.component(&component.name).is_none()
+        };
+        let kept = workload.good.iter().all(|good| good.components.iter().all(kept));
         let good = workload.good.iter().filter(|good| !good.components.is_empty());
         let needed = good.map(|good| &good.revision);
         let mut needed = needed.chain(workload.held.values().map(|held| &held.revision));
@@ -90,7 +95,7 @@ fn good_survives(world: &World) -> bool {
             .good
             .iter()
             .all(|good| good.components.is_empty() || world.complete.contains(&good.revision));
-        seen && (world.artifacts_lost || needed.all(|revision| world.stored.contains(revision)))
+        kept && seen && (world.artifacts_lost || needed.all(|revision| world.stored.contains(revision)))
     })
 }
 

@@ -259,6 +259,30 @@ fn two(partial_failure: PartialFailure) -> Scope {
     }
 }
 
+/// A group of which members are changed while they wait for each other, and wanted again while they wait to go.
+pub(crate) fn group_changes() -> Scope {
+    Scope {
+        slow: on_runtime,
+        failures: |effect| match effect {
+            Effect::PrepareDeployment { .. } => &[Code::ArtifactPullFailed],
+            _ => &[],
+        },
+        disturbances: &[Disturbance::Retry],
+        budget: 1,
+        mishaps_max: Some(1),
+        settled: 1,
+        ..scope(
+            Policy { partial_failure: PartialFailure::AllOrNothing, ..policy() },
+            vec![
+                manifest(1, "v1", vec![app("a", 1, &["web"]), app("b", 1, &["db"])]),
+                manifest(2, "v2", vec![app("a", 2, &["web"])]),
+                manifest(3, "v3", vec![app("a", 3, &["web"]), app("b", 2, &["db"])]),
+                manifest(4, "v4", vec![app("a", 3, &["web"]), app("b", 3, &["db"])]),
+            ],
+        )
+    }
+}
+
 fn mismatch(mismatch: MismatchPolicy) -> Scope {
     Scope {
         slow: |e| {
@@ -342,7 +366,7 @@ pub(crate) fn outbox() -> Scope {
         budget: 1,
         settled: 1,
         ..scope(
-            policy(),
+            Policy { reports_per_deployment_max: 2, ..policy() },
             vec![
                 manifest(1, "v1", vec![app("a", 1, &["web"])]),
                 manifest(2, "v2", vec![app("a", 2, &["web"]), app("b", 1, &["db"])]),
@@ -387,7 +411,7 @@ pub(crate) fn wait_for_wfm() -> Scope {
         trial: Some(false),
         settled: 1,
         ..scope(
-            Policy { restore: Restore::WaitForWfm, ..policy() },
+            Policy { restore: Restore::WaitForWfm, poll_interval_ms: 2_000, ..policy() },
             vec![
                 manifest(1, "v1", vec![app("a", 1, &["web", "db"])]),
                 manifest(2, "v2", vec![app("a", 2, &["web", "db"])]),
@@ -494,6 +518,7 @@ mod explored {
         refused,
         independent,
         group,
+        group_changes,
         engine,
         mismatch_reconcile,
         mismatch_report,
