@@ -107,7 +107,10 @@ fn assert_caught(fault: Fault, property: &'static str, scope: Scope) {
     let found = checker.discovery(property);
     assert!(found.is_some(), "{property} does not see {fault:?}");
     let length = found.map_or(0, |path| path.into_actions().len());
-    println!("{fault:?}: {property} after {length} actions, {} states", checker.unique_state_count());
+    println!(
+        "{fault:?}: {property} after {length} actions, {} states",
+        checker.unique_state_count()
+    );
 }
 
 impl Fault {
@@ -164,8 +167,7 @@ impl Fault {
                 state_machine::step(state, event, now, &policy)
             }
             Self::IgnoresGroup => {
-                let policy =
-                    Policy { partial_failure: PartialFailure::Keep, ..policy.clone() };
+                let policy = Policy { partial_failure: PartialFailure::Keep, ..policy.clone() };
                 state_machine::step(state, event, now, &policy)
             }
             Self::UnboundedOutbox => {
@@ -284,8 +286,10 @@ impl Fault {
                 for Queue { waiting, .. } in durable.outbox.deployments.values_mut() {
                     waiting.retain(|report| report.state != DeploymentState::Removed);
                 }
-                step.effects.retain(|(_, e)| !matches!(e, Effect::SendReport { report }
-                    if report.state == DeploymentState::Removed));
+                step.effects.retain(|(_, e)| {
+                    !matches!(e, Effect::SendReport { report }
+                    if report.state == DeploymentState::Removed)
+                });
                 step.persist = *durable != state.durable;
             }
             Self::ForgetsTimer => step.wake_at_ms = None,

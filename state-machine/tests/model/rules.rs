@@ -75,7 +75,7 @@ pub(crate) fn properties() -> Vec<Property<Scope>> {
             calm::outcome(scope, world) != calm::Calm::Loud
         }),
         Property::always("stale_outcomes_change_nothing", stale_changes_nothing),
-        Property::sometimes("it_settles", |scope, world| calm::is_settled(scope, world)),
+        Property::sometimes("it_settles", calm::is_settled),
     ]);
     all
 }
@@ -95,7 +95,8 @@ fn good_survives(world: &World) -> bool {
             .good
             .iter()
             .all(|good| good.components.is_empty() || world.complete.contains(&good.revision));
-        kept && seen && (world.artifacts_lost || needed.all(|revision| world.stored.contains(revision)))
+        kept && seen
+            && (world.artifacts_lost || needed.all(|revision| world.stored.contains(revision)))
     })
 }
 

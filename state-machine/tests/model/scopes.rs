@@ -478,8 +478,7 @@ fn explore(name: &str, scope: Scope) -> Seen {
         .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(checker.discovery("it_settles").is_some(), "{name} never settles");
-    let seen = checker.model().seen.lock().unwrap().clone();
-    seen
+    checker.model().seen.lock().unwrap().clone()
 }
 
 macro_rules! explored {
