@@ -176,7 +176,7 @@ async fn strangers_are_refused() {
         .output()
         .await;
     // As another user, who must be able to reach both files for this to mean anything.
-    let reachable = [socket, world.program("margoctl")].map(|path| is_reachable(path));
+    let reachable = [socket, world.program("margoctl")].map(is_reachable);
     match asked {
         Ok(output) if reachable.iter().all(|reachable| *reachable) => {
             let err = String::from_utf8_lossy(&output.stderr);
