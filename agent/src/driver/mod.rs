@@ -1,11 +1,14 @@
 //! The loop: the only place where things happen.
 //!
-//! Wait for an event or the wake-up time, step the machine, persist, log, abort, start. One event at a time: the
-//! next one is not looked at before the former's state is on stable storage (I1).
+//! Wait for an event or the wake-up time, step the machine, persist, log, abort, start. One event at a time.
+//!
+//! A step whose state cannot be saved has not happened (I1): its event waits for storage to come back, and so does
+//! every later one that would change the durable state. What needs no saving goes on, so that workloads are restored
+//! and kept on a device whose storage is full (I4).
 
-#[cfg(test)]
-mod end_tests;
 mod journal;
+#[cfg(test)]
+mod storage_tests;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -22,10 +25,12 @@ use state_machine::policy::Policy;
 use state_machine::state::{Durable, State};
 use state_machine::step::Step;
 use state_machine::time::Now;
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Executes effects. The machine's orders are idempotent; so must this be, killed at any point.
 pub trait Execute: Send + Sync + 'static {
@@ -92,6 +97,16 @@ pub struct Parts<P, X, A> {
 
 /// Waits between attempts to persist, in milliseconds: storage that is full or gone may come back.
 const PERSIST_RETRY_MS: u64 = 2_000;
+/// Events that may wait for storage; with more, new ones wait where they come from.
+const DEFERRED_MAX: usize = 256;
+
+/// What a round is about.
+enum Next {
+    /// Something happened.
+    Fact(Event),
+    /// Storage that failed is to be tried again.
+    SaveAgain,
+}
 
 /// For debug lines.
 pub(crate) fn micros(duration: Duration) -> u64 {
@@ -115,6 +130,10 @@ pub struct Driver<P, X, A> {
     history: EventLog,
     wake_at_ms: Option<u64>,
     storage_failure: Option<String>,
+    /// When saving is tried again; `None`: the last save worked.
+    save_again_at: Option<Instant>,
+    /// What could not be saved, in order; empty unless `save_again_at` is set.
+    deferred: VecDeque<Event>,
     progress: Box<dyn FnMut(&State) + Send>,
 }
 
@@ -145,6 +164,8 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
             history: parts.history,
             wake_at_ms: None,
             storage_failure: None,
+            save_again_at: None,
+            deferred: VecDeque::new(),
             progress: Box::new(|_| {}),
         }
     }
@@ -166,20 +187,24 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
         wait_max: Option<Duration>,
     ) -> T {
         let mut stop = std::pin::pin!(stop);
-        self.round(first, &mut inputs.queries).await;
+        self.round(Next::Fact(first)).await;
         let end = loop {
             let sleep = self.sleep_time(wait_max);
+            let may_hear = self.may_hear();
             // Every arm is cancel-safe: channels and the task set keep what was not taken.
-            let event = tokio::select! {
+            let next = tokio::select! {
                 end = &mut stop => break end,
-                (id, outcome) = self.tasks.next() => Event::EffectFinished { id, outcome },
-                Some(event) = inputs.events.recv() => event,
+                (id, outcome) = self.tasks.next(), if may_hear => {
+                    Next::Fact(Event::EffectFinished { id, outcome })
+                }
+                Some(event) = inputs.events.recv(), if may_hear => Next::Fact(event),
                 Some(query) = inputs.queries.recv() => match self.answer(query) {
-                    Some(event) => event,
+                    Some(event) => Next::Fact(event),
                     None => continue,
                 },
-                () = tokio::time::sleep(sleep) => {
-                    if self.wake_is_due() { Event::TimerElapsed } else {
+                () = tokio::time::sleep(sleep) => match self.due() {
+                    Some(next) => next,
+                    None => {
                         (self.progress)(&self.state);
                         continue;
                     }
@@ -187,7 +212,7 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
             };
             tokio::select! {
                 end = &mut stop => break end,
-                () = self.round(event, &mut inputs.queries) => {}
+                () = self.round(next) => {}
             }
         };
         self.tasks.abort_all().await;
@@ -197,11 +222,24 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
         end
     }
 
-    /// One round: step, persist, log, abort, start.
-    async fn round(&mut self, event: Event, queries: &mut mpsc::Receiver<Query>) {
-        let step = state_machine::step(&self.state, &event, &self.now(), &self.policy);
-        if step.persist {
-            self.persist(&step, queries).await;
+    /// One round: one event, or everything that waited for storage.
+    async fn round(&mut self, next: Next) {
+        match next {
+            Next::Fact(event) => {
+                if !self.attempt(&event).await {
+                    self.defer(event);
+                }
+            }
+            Next::SaveAgain => self.save_again().await,
+        }
+        (self.progress)(&self.state);
+    }
+
+    /// Step, persist, log, abort, start. False if the step has to wait for storage; then nothing has changed.
+    async fn attempt(&mut self, event: &Event) -> bool {
+        let step = state_machine::step(&self.state, event, &self.now(), &self.policy);
+        if step.persist && (self.save_again_at.is_some() || !self.persist(&step).await) {
+            return false;
         }
         for transition in &step.transitions {
             journal::log(transition);
@@ -213,7 +251,44 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
         for (id, effect) in step.effects {
             self.start(id, effect);
         }
-        (self.progress)(&self.state);
+        true
+    }
+
+    fn defer(&mut self, event: Event) {
+        match event {
+            // No fact: what is due then is looked at after everything else that waits.
+            Event::TimerElapsed => self.wake_at_ms = None,
+            event => self.deferred.push_back(event),
+        }
+    }
+
+    /// Takes what waited for storage in its order, as far as storage allows.
+    async fn save_again(&mut self) {
+        self.save_again_at = None;
+        while let Some(event) = self.deferred.pop_front() {
+            if !self.attempt(&event).await {
+                self.deferred.push_front(event);
+                return;
+            }
+        }
+        if self.attempt(&Event::TimerElapsed).await {
+            self.storage_failure = None;
+        } else {
+            self.defer(Event::TimerElapsed);
+        }
+    }
+
+    /// Whether events are taken in. Nothing makes sense before the start.
+    fn may_hear(&self) -> bool {
+        let has_begun = !matches!(self.deferred.front(), Some(Event::Started { .. }));
+        has_begun && self.deferred.len() < DEFERRED_MAX
+    }
+
+    fn due(&self) -> Option<Next> {
+        if self.save_again_at.is_some_and(|at| at <= Instant::now()) {
+            return Some(Next::SaveAgain);
+        }
+        self.wake_is_due().then_some(Next::Fact(Event::TimerElapsed))
     }
 
     fn start(&mut self, id: EffectId, effect: Effect) {
@@ -221,38 +296,24 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
         self.tasks.start(id, work);
     }
 
-    /// Returns once the new state is durable, however long that takes; questions are answered meanwhile from the
-    /// old one. Nothing else may go on: an effect of a state that a power cut would take back breaks I1.
-    async fn persist(&mut self, step: &Step, queries: &mut mpsc::Receiver<Query>) {
+    /// True once the new state is durable. An effect of a state that a power cut would take back breaks I1.
+    async fn persist(&mut self, step: &Step) -> bool {
         let before = self.state.durable.sync.accepted.as_ref().map(|accepted| accepted.version);
         let after = step.next.durable.sync.accepted.as_ref().map(|accepted| accepted.version);
         let document = Arc::new(step.next.durable.clone());
-        while let Err(failure) = self.save(Arc::clone(&document), before != after).await {
-            journal::save_failed(&failure, PERSIST_RETRY_MS);
-            self.storage_failure = Some(failure);
-            (self.progress)(&self.state);
-            let pause = tokio::time::sleep(Duration::from_millis(PERSIST_RETRY_MS));
-            let mut pause = std::pin::pin!(pause);
-            loop {
-                tokio::select! {
-                    () = &mut pause => break,
-                    // Questions are answered from the state before; an order cannot be carried out now.
-                    Some(query) = queries.recv() => {
-                        match query {
-                            Query::SyncNow { reply } | Query::Retry { reply, .. } => {
-                                // Nobody may be waiting any more.
-                                let _ = reply.send(Err(journal::cannot_save(&self.storage_failure)));
-                            }
-                            question @ (Query::Status { .. }
-                            | Query::Deployments { .. }
-                            | Query::Deployment { .. }
-                            | Query::Logs { .. }) => drop(self.answer(question)),
-                        }
-                    }
-                }
+        match self.save(document, before != after).await {
+            Ok(()) => {
+                self.storage_failure = None;
+                true
+            }
+            Err(failure) => {
+                journal::save_failed(&failure, PERSIST_RETRY_MS);
+                self.storage_failure = Some(failure);
+                let pause = Duration::from_millis(PERSIST_RETRY_MS);
+                self.save_again_at = Some(Instant::now() + pause);
+                false
             }
         }
-        self.storage_failure = None;
     }
 
     async fn save(&mut self, document: Arc<Durable>, both: bool) -> Result<(), String> {
@@ -283,6 +344,17 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
     }
 
     fn answer(&mut self, query: Query) -> Option<Event> {
+        // Questions are answered from the last state that is durable; an order could not be kept.
+        let query = match query {
+            Query::SyncNow { reply } | Query::Retry { reply, .. }
+                if self.storage_failure.is_some() =>
+            {
+                // Nobody may be waiting any more.
+                let _ = reply.send(Err(journal::cannot_save(&self.storage_failure)));
+                return None;
+            }
+            query => query,
+        };
         let view = View {
             state: &self.state,
             policy: &self.policy,
@@ -306,6 +378,8 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
         let wake = self.wake_at_ms.map(|at| Duration::from_millis(at.saturating_sub(now)));
         // With nothing due the loop may sleep for as long as it likes; an hour is as good as any.
         let wake = wake.unwrap_or(Duration::from_secs(3600));
+        let again = self.save_again_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let wake = again.map_or(wake, |again| again.min(wake));
         wait_max.map_or(wake, |wait_max| wait_max.min(wake))
     }
 }
