@@ -93,6 +93,8 @@ pub struct Live {
     pub attempt: u32,
     /// The WFM has answered since the agent started, and what it said has been accepted, refused, or not to be had.
     pub contacted: bool,
+    /// A poll was asked for while one was under way, which may have missed what it was asked for.
+    pub again: bool,
     /// Why the last attempt failed, if it did.
     pub last_failure: Option<Failure>,
 }
@@ -184,7 +186,8 @@ impl Live {
         self.attempt = 0;
         self.last_failure = None;
         self.asked_until_ms = None;
-        self.poll_at_ms = Some(cx.now.after(cx.policy.poll_interval_ms));
+        let asked = core::mem::take(&mut self.again);
+        self.poll_at_ms = (!asked).then(|| cx.now.after(cx.policy.poll_interval_ms));
         self.go(Stage::Idle, why, None, cx);
     }
 
@@ -196,6 +199,7 @@ impl Live {
         let wait_ms = contact_delay_ms(self.attempt, failure, 6, cx.policy);
         self.poll_at_ms = Some(cx.now.after(wait_ms));
         self.asked_until_ms = failure.retry_after_ms.map(|ms| cx.now.after(ms));
+        self.again = false;
         self.last_failure = Some(failure.clone());
         self.go(Stage::Idle, why, Some(failure), cx);
     }
@@ -217,6 +221,8 @@ impl Live {
         self.attempt = 0;
         if self.stage == Stage::Idle {
             self.note("idle", Why::Requested, None, cx);
+        } else {
+            self.again = true;
         }
     }
 }
