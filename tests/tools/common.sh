@@ -24,7 +24,7 @@ need_packages() {
 
 # What everything here needs: packages, Rust, an engine. Leaves what is there alone.
 prepare() {
-    need_packages docker.io busybox-static gcc libc6-dev ca-certificates
+    need_packages docker.io busybox-static iproute2 gcc libc6-dev ca-certificates
     local rust
     rust=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     command -v cargo >/dev/null || { say "cargo is missing: install Rust $rust or newer, then run this again"; exit 1; }

@@ -99,6 +99,39 @@ impl Drop for SmallDisk {
 pub struct OwnEngine {
     process: Child,
     dir: TempDir,
+    _bridge: Bridge,
+}
+
+/// A bridge for an engine of its own. One that is told to have none removes `docker0` from under the machine's engine.
+#[derive(Debug)]
+struct Bridge {
+    name: String,
+}
+
+impl Bridge {
+    fn new() -> Result<Self, String> {
+        // Interface names have at most 15 characters.
+        let bridge = Self { name: format!("mrg{}", std::process::id()) };
+        bridge.ip(&["link", "add", "name", &bridge.name, "type", "bridge"])?;
+        bridge.ip(&["addr", "add", "10.231.255.1/24", "dev", &bridge.name])?;
+        Ok(bridge)
+    }
+
+    fn ip(&self, args: &[&str]) -> Result<(), String> {
+        let output = Command::new("ip").args(args).output().map_err(|error| error.to_string())?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+        }
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        // Not there: as good as removed.
+        let _ = self.ip(&["link", "del", &self.name]);
+    }
 }
 
 impl OwnEngine {
@@ -108,6 +141,13 @@ impl OwnEngine {
         let path = |name: &str| dir.path().join(name);
         std::fs::write(path("daemon.json"), "{}").expect("configuration");
         let log = std::fs::File::create(path("log")).expect("log");
+        let bridge = match Bridge::new() {
+            Ok(bridge) => bridge,
+            Err(why) => {
+                println!("skipped: another engine has no bridge: {why}");
+                return None;
+            }
+        };
         let process = Command::new("dockerd")
             .arg("--config-file")
             .arg(path("daemon.json"))
@@ -119,7 +159,8 @@ impl OwnEngine {
             .arg(path("pid"))
             .arg("--host")
             .arg(format!("unix://{}", path("sock").display()))
-            .args(["--bridge=none", "--iptables=false", "--ip-masq=false"])
+            .arg(format!("--bridge={}", bridge.name))
+            .args(["--iptables=false", "--ip-masq=false"])
             .args(["--default-address-pool", "base=10.231.0.0/16,size=24"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -132,7 +173,7 @@ impl OwnEngine {
                 return None;
             }
         };
-        let mut engine = Self { process, dir };
+        let mut engine = Self { process, dir, _bridge: bridge };
         let began = Instant::now();
         while std::os::unix::net::UnixStream::connect(engine.socket()).is_err() {
             let has_ended = engine.process.try_wait().is_ok_and(|status| status.is_some());
