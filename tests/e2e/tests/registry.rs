@@ -33,7 +33,7 @@ async fn every_fault_of_an_archive_has_its_code_and_ends() {
             "ARTIFACT_DIGEST_MISMATCH",
             "expected sha256:",
         ),
-        (Operation::PullBlob, FaultKind::Cut { after_bytes: 0 }, "ARTIFACT_PULL_FAILED", "blob"),
+        (Operation::PullBlob, FaultKind::Cut { after_bytes: 0 }, "ARTIFACT_PULL_FAILED", ":1.0.0"),
     ];
     for (number, (operation, kind, code, text)) in cases.into_iter().enumerate() {
         let name = format!("app-{number}");
