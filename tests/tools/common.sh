@@ -42,8 +42,9 @@ start_engine() {
     mkdir -p "$dir"
     export DOCKER_HOST=unix:///var/run/docker.sock
     say "starting a Docker engine (log: $dir/dockerd.log)"
+    # The engine's own pools end after about 31 networks, fewer than tests that run side by side may have.
     as_root sh -c "setsid dockerd --data-root '$dir/data' --exec-root '$dir/exec' --pidfile '$dir/pid' \
-        -H '$DOCKER_HOST' >'$dir/dockerd.log' 2>&1 </dev/null &"
+        --default-address-pool base=10.214.0.0/16,size=24 -H '$DOCKER_HOST' >'$dir/dockerd.log' 2>&1 </dev/null &"
     local tries=0
     until docker version >/dev/null 2>&1; do
         tries=$((tries + 1))

@@ -4,7 +4,8 @@
 //!
 //! A step whose state cannot be saved has not happened (I1): its event waits for storage to come back, and so does
 //! every later one that would change the durable state. What needs no saving goes on, so that workloads are restored
-//! and kept on a device whose storage is full (I4).
+//! and kept on a device whose storage is full (I4). The first step of a run needs no saving either: after a crash it is
+//! derived again from the same durable state.
 
 mod journal;
 #[cfg(test)]
@@ -23,7 +24,6 @@ use state_machine::event::Event;
 use state_machine::ids::EffectId;
 use state_machine::policy::Policy;
 use state_machine::state::{Durable, State};
-use state_machine::step::Step;
 use state_machine::time::Now;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -95,8 +95,11 @@ pub struct Parts<P, X, A> {
     pub wall_unix_ms: WallClock,
 }
 
-/// Waits between attempts to persist, in milliseconds: storage that is full or gone may come back.
+/// First wait between attempts to persist, in milliseconds; doubled up to [`PERSIST_RETRY_MAX_MS`]. Storage that is full
+/// or gone may come back.
 const PERSIST_RETRY_MS: u64 = 2_000;
+/// Longest wait between attempts to persist, in milliseconds: each failure is a line in the journal.
+const PERSIST_RETRY_MAX_MS: u64 = 30_000;
 /// Events that may wait for storage; with more, new ones wait where they come from.
 const DEFERRED_MAX: usize = 256;
 
@@ -132,6 +135,10 @@ pub struct Driver<P, X, A> {
     storage_failure: Option<String>,
     /// When saving is tried again; `None`: the last save worked.
     save_again_at: Option<Instant>,
+    /// The wait before that, in milliseconds.
+    save_pause_ms: u64,
+    /// The present state goes beyond the durable one by what the start of this run derived from it.
+    is_unsaved: bool,
     /// What could not be saved, in order; empty unless `save_again_at` is set.
     deferred: VecDeque<Event>,
     progress: Box<dyn FnMut(&State) + Send>,
@@ -165,6 +172,8 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
             wake_at_ms: None,
             storage_failure: None,
             save_again_at: None,
+            save_pause_ms: PERSIST_RETRY_MS,
+            is_unsaved: false,
             deferred: VecDeque::new(),
             progress: Box::new(|_| {}),
         }
@@ -238,8 +247,11 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
     /// Step, persist, log, abort, start. False if the step has to wait for storage; then nothing has changed.
     async fn attempt(&mut self, event: &Event) -> bool {
         let step = state_machine::step(&self.state, event, &self.now(), &self.policy);
-        if step.persist && (self.save_again_at.is_some() || !self.persist(&step).await) {
-            return false;
+        if step.persist && (self.save_again_at.is_some() || !self.persist(&step.next).await) {
+            if !matches!(event, Event::Started { .. }) {
+                return false;
+            }
+            self.is_unsaved = true;
         }
         for transition in &step.transitions {
             journal::log(transition);
@@ -265,6 +277,13 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
     /// Takes what waited for storage in its order, as far as storage allows.
     async fn save_again(&mut self) {
         self.save_again_at = None;
+        if self.is_unsaved {
+            let state = self.state.clone();
+            self.is_unsaved = !self.persist(&state).await;
+            if self.is_unsaved {
+                return;
+            }
+        }
         while let Some(event) = self.deferred.pop_front() {
             if !self.attempt(&event).await {
                 self.deferred.push_front(event);
@@ -278,10 +297,9 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
         }
     }
 
-    /// Whether events are taken in. Nothing makes sense before the start.
+    /// Whether events are taken in.
     fn may_hear(&self) -> bool {
-        let has_begun = !matches!(self.deferred.front(), Some(Event::Started { .. }));
-        has_begun && self.deferred.len() < DEFERRED_MAX
+        self.deferred.len() < DEFERRED_MAX
     }
 
     fn due(&self) -> Option<Next> {
@@ -297,20 +315,22 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
     }
 
     /// True once the new state is durable. An effect of a state that a power cut would take back breaks I1.
-    async fn persist(&mut self, step: &Step) -> bool {
+    async fn persist(&mut self, next: &State) -> bool {
         let before = self.state.durable.sync.accepted.as_ref().map(|accepted| accepted.version);
-        let after = step.next.durable.sync.accepted.as_ref().map(|accepted| accepted.version);
-        let document = Arc::new(step.next.durable.clone());
+        let after = next.durable.sync.accepted.as_ref().map(|accepted| accepted.version);
+        let document = Arc::new(next.durable.clone());
         match self.save(document, before != after).await {
             Ok(()) => {
                 self.storage_failure = None;
+                self.save_pause_ms = PERSIST_RETRY_MS;
                 true
             }
             Err(failure) => {
-                journal::save_failed(&failure, PERSIST_RETRY_MS);
+                journal::save_failed(&failure, self.save_pause_ms);
                 self.storage_failure = Some(failure);
-                let pause = Duration::from_millis(PERSIST_RETRY_MS);
+                let pause = Duration::from_millis(self.save_pause_ms);
                 self.save_again_at = Some(Instant::now() + pause);
+                self.save_pause_ms = self.save_pause_ms.saturating_mul(2).min(PERSIST_RETRY_MAX_MS);
                 false
             }
         }

@@ -211,3 +211,54 @@ async fn i1_i4_full_storage_keeps_a_removal_from_beginning_and_not_a_restoration
     };
     driver.run(started(), Inputs { events, queries }, stop, None).await;
 }
+
+/// A deployment whose update was interrupted, beside one that runs: the first step has something to save.
+fn one_interrupted() -> Durable {
+    let mut durable = one_installed();
+    let Some(workload) = durable.workloads.values().next().cloned() else { return durable };
+    let mut other = workload.clone();
+    let id = DeploymentId::new("d2");
+    Arc::make_mut(&mut other.desired).id = id.clone();
+    let two = Component { name: ComponentName::new("db"), wait: false, timeout_ms: 1_000 };
+    Arc::make_mut(&mut other.desired).components.push(two.clone());
+    other.phase = Phase::Applying { component: two.name };
+    durable.workloads.insert(id, other);
+    durable
+}
+
+#[tokio::test]
+async fn i4_full_storage_keeps_no_workload_down_after_a_crash_in_the_middle_of_an_update() {
+    let is_full = Arc::new(AtomicBool::new(true));
+    let (refuse, refused) = watch::channel(false);
+    let (start, mut has_started) = mpsc::unbounded_channel();
+    let durable = one_interrupted();
+    let step = state_machine::step(
+        &State::with_durable(durable.clone()),
+        &started(),
+        &state_machine::time::Now::monotonic(1),
+        &Policy::default(),
+    );
+    assert!(
+        step.persist,
+        "the first step of this state must need a save, or this test shows nothing"
+    );
+    let parts = Parts {
+        persist: Full { is_full: Arc::clone(&is_full), refused: refuse },
+        executor: Arc::new(Emptied { refused, started: start }),
+        answer: Silent,
+        history: EventLog::new(),
+        wall_unix_ms: Box::new(|| None),
+    };
+    let (_events, events) = mpsc::channel(1);
+    let (_queries, queries) = mpsc::channel(1);
+    let driver = Driver::new(durable, Policy::default(), parts);
+    // Both the one that ran and the one that was being updated, while not a byte can be written.
+    let stop = async {
+        let mut applied = 0;
+        while applied < 2 {
+            applied += usize::from(has_started.recv().await.unwrap() == "apply");
+        }
+    };
+    driver.run(started(), Inputs { events, queries }, stop, None).await;
+    assert!(is_full.load(Ordering::SeqCst));
+}
