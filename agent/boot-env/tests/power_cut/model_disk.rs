@@ -2,7 +2,6 @@
 //! a size that was not synced may be the old one. Every such disk can be listed.
 
 use margo_boot_env::disk::{Copy, Disk};
-use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
 
@@ -38,7 +37,7 @@ impl File {
 enum Change {
     Name(usize),
     Size(usize, usize),
-    Sector(usize, usize, [u8; SECTOR]),
+    Sector(usize, usize, Box<[u8; SECTOR]>),
 }
 
 /// What was done, in order.
@@ -55,9 +54,8 @@ pub(crate) struct ModelDisk {
     start: [File; 2],
     now: [File; 2],
     steps: Vec<Step>,
-    /// Operations until one fails; for disks that are broken rather than cut.
+    /// A file that cannot be written: for disks that are broken rather than cut.
     pub(crate) fails_on: Option<Copy>,
-    reads: Cell<usize>,
 }
 
 const fn index(copy: Copy) -> usize {
@@ -69,8 +67,7 @@ const fn index(copy: Copy) -> usize {
 
 impl ModelDisk {
     pub(crate) fn new(files: [File; 2]) -> Self {
-        let reads = Cell::new(0);
-        Self { now: files.clone(), start: files, steps: Vec::new(), fails_on: None, reads }
+        Self { now: files.clone(), start: files, steps: Vec::new(), fails_on: None }
     }
 
     /// Changes that were asked for.
@@ -122,7 +119,7 @@ fn apply(files: &mut [File; 2], change: &Change) {
     match change {
         Change::Name(file) => files[*file].named = true,
         Change::Size(file, size) => files[*file].size = *size,
-        Change::Sector(file, at, bytes) => files[*file].sectors[*at] = *bytes,
+        Change::Sector(file, at, bytes) => files[*file].sectors[*at] = **bytes,
     }
 }
 
@@ -144,7 +141,6 @@ fn subsets(durable: &[File; 2], pending: &[Change]) -> Vec<[File; 2]> {
 
 impl Disk for ModelDisk {
     fn read(&self, copy: Copy) -> io::Result<Option<Vec<u8>>> {
-        self.reads.set(self.reads.get() + 1);
         Ok(self.now[index(copy)].content())
     }
 
@@ -160,7 +156,7 @@ impl Disk for ModelDisk {
         for (at, chunk) in bytes.chunks(SECTOR).enumerate() {
             let mut sector = self.now[file].sectors[at];
             sector[..chunk.len()].copy_from_slice(chunk);
-            self.change(copy, Change::Sector(file, at, sector))?;
+            self.change(copy, Change::Sector(file, at, Box::new(sector)))?;
         }
         if self.now[file].size < bytes.len() {
             self.change(copy, Change::Size(file, bytes.len()))?;
