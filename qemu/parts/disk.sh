@@ -52,6 +52,9 @@ put() {
     dd if="$3" of="$1" bs=1M seek="$start" oflag=seek_bytes conv=notrunc,sparse status=none
 }
 
+# Images and bundles of the other processor carry its name.
+image_name() { case $arch in amd64) echo margo ;; *) echo "margo-$arch" ;; esac; }
+
 mib_of() { sed -n "s/^name=$1,.* size=\([0-9]*\)MiB.*/\1/p" meta-margo/os/partitions; }
 
 assemble_disk() {
@@ -64,8 +67,8 @@ assemble_disk() {
     make_fat "$parts/esp.img" "$(mib_of esp)" 16 ESP 4d415247 "$parts/esp"
     make_fat "$parts/env.img" "$(mib_of env)" 16 ENV 4d415245 "$parts/env"
     truncate -s "$(mib_of data)M" "$parts/data.img"
-    # Fixed identities make two builds equal. The journal is sized for the grown file system, not for this one.
-    qemu/tools mke2fs -q -t ext4 -L data -U 6d617267-6f00-4000-8000-0000000000da -J size=32 \
+    # Fixed identities make two builds equal. Blocks, inodes and journal are sized for the grown file system, not for this one.
+    qemu/tools mke2fs -q -t ext4 -b 4096 -i 16384 -L data -U 6d617267-6f00-4000-8000-0000000000da -J size=32 \
         -E hash_seed=6d617267-6f00-4000-8000-0000000000db,root_owner=0:0 "$parts/data.img"
     total=$(sed -n 's/.*size=\([0-9]*\)MiB.*/\1/p' meta-margo/os/partitions | awk '{ t += $1 } END { print t + 2 }')
     rm -f "$disk"
@@ -84,4 +87,6 @@ make_disk() {
     MARGO_TOOLS_BIND=$(dirs_outside "$out") \
         step "disk-$arch-$version" "making the disk image" assemble_disk "$parts" "$out/disk.img.part"
     mv "$out/disk.img.part" "$out/disk.img"
+    # The newest one under one name, for what boots it without being told which.
+    [ "$out" != "$built/image/$arch-$version" ] || ln -sfn "$arch-$version/disk.img" "$built/image/$(image_name).img"
 }

@@ -9,6 +9,7 @@ subjects_of() {
 # Development keys lie readable on the machine that made them: whoever has them owns the device.
 refuse_development_keys() {
     local subjects
+    [ -f "$1" ] || die "a production build needs your own keyring" "give your CA: --keyring ca.pem (qemu/README.md, \"Your own keys\")"
     subjects=$(subjects_of "$1")
     [ -n "$subjects" ] || die "$1 holds no certificate" "give a PEM file with your CA: --keyring ca.pem"
     if grep -q 'Margo development' <<< "$subjects"; then
