@@ -292,14 +292,14 @@ fn check_app_shows_what_would_run_or_everything_that_is_refused() {
     assert!(out.ends_with("\naccepted\n") && !out.contains("command"), "{out}");
 
     let (exit, out, _) = margoctl(&["check-app", app], Some(checker));
-    assert_eq!(exit, Exit::AppRefused);
+    assert_eq!(exit, Exit::Refused);
     let expected = "refused services.web.privileged (line 4): the device does not permit it\n\
                     refused the file: TAG is not set\nrefused: 2 problems\n";
     assert_eq!(out, expected);
 
     let (exit, out, _) = margoctl(&["--json", "check-app", app], Some(checker));
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(exit, Exit::AppRefused);
+    assert_eq!(exit, Exit::Refused);
     assert_eq!(report["problems"][0]["key"], "services.web.privileged");
     assert_eq!(report["project"], serde_json::Value::Null);
 }
@@ -371,7 +371,7 @@ fn the_help_documents_every_exit_code() {
     assert_eq!(exit, Exit::Done);
     let all = [
         Exit::Done,
-        Exit::AppRefused,
+        Exit::Refused,
         Exit::Usage,
         Exit::NoAgent,
         Exit::Denied,
