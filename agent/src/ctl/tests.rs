@@ -55,6 +55,7 @@ fn status() -> Status {
         agent_version: "0.1.0".into(),
         stage: Stage::Registered,
         lacking: Some("no manifest was received yet".into()),
+        provisioning: None,
         device_id: "press-07".into(),
         identity: IdentityStatus {
             spiffe_id: Some("spiffe://plant/device/7".into()),

@@ -12,6 +12,7 @@
 //! | `places` | where things are on the device, its clock, what it lacks |
 //! | `disk`, `install` | putting it in place so that a power cut leaves old or new |
 //! | `key_request`, `csr`, `der` | a key made on the device, and the request for its certificate |
+//! | `noticed` | how a running agent hears of new settings |
 //! | `attempt`, `run` | one attempt from beginning to end, and its record |
 
 mod attempt;
@@ -26,6 +27,7 @@ mod identity;
 mod install;
 mod judge;
 mod key_request;
+mod noticed;
 mod package;
 mod places;
 mod run;
@@ -35,9 +37,13 @@ pub use attempt::{Attempt, Outcome};
 pub use defect::{Defect, DefectCode};
 pub use judge::Way;
 pub use key_request::{KeyRequest, KeyRequestError, key_request};
+pub use noticed::Provisioned;
 pub use package::Package;
 pub use places::Places;
 pub use run::{Ingest, Mode, provision, provision_chain, provision_credentials, provision_path};
+
+/// How a person gives a device what it lacks.
+pub const WAYS: &str = "give it with `margoctl provision <directory>`, a drive with the label MARGOCONFIG, or systemd credentials";
 
 #[cfg(test)]
 mod tests;
