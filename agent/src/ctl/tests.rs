@@ -331,7 +331,10 @@ fn explain_knows_every_code_and_suggests_near_ones() {
     );
     let (_, out, _) = margoctl(&["explain", "--json"], None);
     let all: Vec<serde_json::Value> = serde_json::from_str(&out).unwrap();
-    assert_eq!(all.len(), state_machine::failure::Code::ALL.len());
+    let codes = state_machine::failure::Code::ALL.len();
+    assert_eq!(all.len(), codes + crate::provision::DefectCode::ALL.len());
+    let (_, out, _) = margoctl(&["explain", "key-mismatch"], None);
+    assert!(out.starts_with("KEY_MISMATCH (provisioning)\n"), "{out}");
     let (exit, _, err) = margoctl(&["explain", "NO_SPACES"], None);
     assert_eq!(exit, Exit::NotFound);
     let expected = "margoctl: there is no failure code \"NO_SPACES\"; did you mean NO_SPACE?\n\
