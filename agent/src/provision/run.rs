@@ -71,6 +71,10 @@ fn attempt(package: &Package, places: &Places, way: Way) -> Attempt {
         Ok(()) => conclude(package, judgement, Outcome::Installed),
         Err(error) => {
             judgement.defects.push(not_installed(&error));
+            // What was not committed is in the way, above all on a full disk. The next attempt would try again.
+            if let Err(error) = recover(&RealDisk, places) {
+                tracing::debug!(%error, "the rest of the attempt stays until the next one");
+            }
             conclude(package, judgement, Outcome::Refused)
         }
     }

@@ -56,39 +56,54 @@ struct Looked {
     second_cuts: usize,
 }
 
-fn device(is_provisioned: bool) -> (Device, Places) {
-    let device = Device::new();
-    let places = device.places();
-    if is_provisioned {
-        let disk = CrashDisk::new(device.0.path(), None, Mistake::None);
-        install(&disk, &wanted("old"), &places).unwrap();
+/// One device for all runs, put back to how it was before each.
+struct Bench {
+    device: Device,
+    places: Places,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let device = Device::new();
+        Self { places: device.places(), device }
     }
-    (device, places)
+
+    fn reset(&self, is_provisioned: bool) {
+        let root = self.device.0.path();
+        for directory in [self.device.etc(), root.join("graves")] {
+            fs::remove_dir_all(&directory).or_else(|_| fs::create_dir(&directory)).unwrap();
+        }
+        fs::create_dir_all(self.device.etc()).unwrap();
+        if is_provisioned {
+            let disk = CrashDisk::new(root, None, Mistake::None);
+            install(&disk, &wanted("old"), &self.places).unwrap();
+        }
+    }
 }
 
 /// Cuts once, and again in the repair after `again` operations. `None` when the first cut never came.
 fn run(
+    Bench { device, places }: &Bench,
     is_provisioned: bool,
     cut: Cut,
     again: Option<Cut>,
     mistake: Mistake,
 ) -> Result<(Option<String>, bool), String> {
-    let (device, places) = device(is_provisioned);
     let before = is_provisioned.then(|| "old".to_owned());
     let root = device.0.path();
     let disk = CrashDisk::new(root, Some(cut), mistake);
-    let is_done = install(&disk, &wanted("new"), &places).is_ok();
+    let is_done = install(&disk, &wanted("new"), places).is_ok();
     disk.crash(cut.loses);
-    let mut seen = word(&device.content(), &places)?;
+    let mut seen = word(&device.content(), places)?;
     let mut was_cut_again = false;
     if let Some(again) = again {
         let disk = CrashDisk::new(root, Some(again), mistake);
-        was_cut_again = recover(&disk, &places).is_err();
+        was_cut_again = recover(&disk, places).is_err();
         disk.crash(again.loses);
-        seen = word(&device.content(), &places)?;
+        seen = word(&device.content(), places)?;
     }
-    recover(&CrashDisk::new(root, None, Mistake::None), &places).map_err(|e| e.to_string())?;
-    let after = settled(&device, &places)?;
+    recover(&CrashDisk::new(root, None, Mistake::None), places).map_err(|e| e.to_string())?;
+    let after = settled(device, places)?;
     if seen.as_deref() == Some("new") && after != seen {
         return Err(format!("the new identity was seen, then {after:?}"));
     }
@@ -102,30 +117,33 @@ fn run(
     Ok((after, has_ended))
 }
 
+/// Every cut of a provisioning, each followed by every cut of the repair where `twice`.
 fn check(mistake: Mistake) -> Result<Looked, String> {
-    let mut looked = Looked::default();
-    for is_provisioned in [false, true] {
-        for (is_torn, loses) in [(false, false), (true, false), (false, true), (true, true)] {
-            for after in 0.. {
-                let cut = Cut { after, is_torn, loses };
-                let fault = |error| format!("{is_provisioned} {cut:?}: {error}");
-                let (found, has_ended) = run(is_provisioned, cut, None, mistake).map_err(fault)?;
-                if found.as_deref() == Some("new") {
-                    looked.new += 1;
-                } else {
-                    looked.old += 1;
-                }
-                for second in 0.. {
-                    let again = Cut { after: second, ..cut };
-                    let fault = |error| format!("{is_provisioned} {cut:?} {again:?}: {error}");
-                    looked.second_cuts += 1;
-                    if run(is_provisioned, cut, Some(again), mistake).map_err(fault)?.1 {
-                        break;
-                    }
-                }
-                if has_ended {
+    let (mut looked, bench) = (Looked::default(), Bench::new());
+    let kinds =
+        [(false, false, true), (true, false, false), (false, true, false), (true, true, true)];
+    for (is_provisioned, (is_torn, loses, twice)) in
+        [false, true].into_iter().flat_map(|is| kinds.map(|kind| (is, kind)))
+    {
+        for after in 0.. {
+            let cut = Cut { after, is_torn, loses };
+            let once = |again| {
+                bench.reset(is_provisioned);
+                run(&bench, is_provisioned, cut, again, mistake)
+                    .map_err(|error| format!("{is_provisioned} {cut:?} {again:?}: {error}"))
+            };
+            let (found, has_ended) = once(None)?;
+            let counter =
+                if found.as_deref() == Some("new") { &mut looked.new } else { &mut looked.old };
+            *counter += 1;
+            for second in 0.. {
+                if !twice || once(Some(Cut { after: second, ..cut }))?.1 {
                     break;
                 }
+                looked.second_cuts += 1;
+            }
+            if has_ended {
+                break;
             }
         }
     }

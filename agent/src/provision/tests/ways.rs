@@ -251,15 +251,46 @@ fn settings_may_come_before_the_identity_if_that_is_said() {
 #[test]
 fn what_cannot_be_written_is_said_with_its_path() {
     let device = Device::new();
-    // A file where a directory belongs: fails for root as well.
-    fs::write(device.etc().join("registry"), b"").unwrap();
-    let files = Files::good(&authority(DOMAIN)).with("registry/token", "x");
-    fs::remove_dir_all(device.etc()).unwrap();
-    fs::write(device.etc(), b"").unwrap();
-    let attempt = device.install(&files);
+    // A file where a directory belongs: that fails for root as well.
+    let file = device.0.path().join("file");
+    fs::write(&file, b"").unwrap();
+    let text = format!("[wfm]\nidentity_dir = \"{}/identity\"\n", file.display());
+    fs::write(device.0.path().join("usr/lib/margo-agent/config.d/20-odd.toml"), text).unwrap();
+    let attempt = device.install(&Files::good(&authority(DOMAIN)));
     let codes: Vec<_> = attempt.defects.iter().map(|defect| defect.code).collect();
     assert_eq!(codes, [DefectCode::InstallFailed], "{attempt}");
-    assert!(attempt.defects[0].file.contains("margo-agent"), "{attempt}");
+    assert!(attempt.defects[0].file.starts_with(&file.display().to_string()), "{attempt}");
+}
+
+/// A stick as a person would write it, on a loop device. Needs root.
+#[test]
+fn a_drive_is_read_and_left_as_it_is() {
+    let (place, device) = (TempDir::new().unwrap(), Device::new());
+    let (directory, image) = (place.path().join("files"), place.path().join("stick"));
+    Files::good(&authority(DOMAIN)).write(&directory);
+    fs::write(&image, vec![0; 4 << 20]).unwrap();
+    let run = |program: &str, args: &[&str]| {
+        let told = std::process::Command::new(program).args(args).output();
+        let told = told.map_err(|error| format!("{program}: {error}"))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if told.status.success() { Ok(text(&told.stdout)) } else { Err(text(&told.stderr)) }
+    };
+    let (from, to) = (directory.to_str().unwrap(), image.to_str().unwrap());
+    let made = run("mkfs.ext4", &["-q", "-L", "MARGOCONFIG", "-d", from, to]);
+    let before = fs::read(&image).unwrap();
+    let looped = match made.and_then(|_| run("losetup", &["-f", "--show", to])) {
+        Ok(looped) => looped,
+        Err(why) => return println!("skipped: no loop device with ext4 can be made: {why}"),
+    };
+    let attempt =
+        provision_path(Path::new(&looped), &device.places(), Way::Unattended, Mode::Install);
+    run("losetup", &["-d", &looped]).unwrap();
+    if attempt.to_string().contains("Operation not permitted") {
+        return println!("skipped: nothing may be mounted here: {attempt}");
+    }
+    assert_eq!(outcome(&attempt), Outcome::Installed);
+    assert!(attempt.source.starts_with("drive /dev/loop"), "{attempt}");
+    assert!(fs::read(&image).unwrap() == before, "nothing was written to the drive");
 }
 
 #[tokio::test]
