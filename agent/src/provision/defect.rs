@@ -9,9 +9,10 @@ macro_rules! defects {
     ($( $variant:ident, $text:literal, $cause:literal, $next:literal; )*) => {
         /// The kind of a defect. Never renamed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        // Through text: derived for the variants it would take several times the space in the program.
+        #[serde(try_from = "String", into = "String")]
         pub enum DefectCode { $(
             #[doc = $cause]
-            #[serde(rename = $text)]
             $variant,
         )* }
 
@@ -119,6 +120,21 @@ defects! {
     InstallFailed, "INSTALL_FAILED",
         "The package is good and could not be written to this device.",
         "Run as root, and check that /etc/margo-agent is writable and has space.";
+}
+
+impl From<DefectCode> for String {
+    fn from(code: DefectCode) -> Self {
+        code.as_str().to_owned()
+    }
+}
+
+impl TryFrom<String> for DefectCode {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let found = Self::ALL.iter().copied().find(|code| code.as_str() == text);
+        found.ok_or("there is no such code")
+    }
 }
 
 impl fmt::Display for DefectCode {
