@@ -21,7 +21,7 @@ For the device:
   show [--json]          both copies and what follows from them
   heal                   repairs damaged copies, stores the machine id; runs at every boot
   reject                 calls the slot that runs bad if it is an uncommitted trial
-  guard                  rejects such a slot and reboots; runs at the trial's deadline
+  guard [--dry-run]      rejects such a slot and reboots; runs at the trial's deadline
   init FILE              makes a new environment for an image: slot A good and first, slot B bad
 
 Options:
@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Show { json: bool },
     Heal,
     Reject,
-    Guard,
+    Guard { dry_run: bool },
     Init(PathBuf),
     Say(String),
 }
@@ -109,7 +109,8 @@ fn command(words: &[&str]) -> Result<Command, Failure> {
         ["show", "--json"] => Command::Show { json: true },
         ["heal"] => Command::Heal,
         ["reject"] => Command::Reject,
-        ["guard"] => Command::Guard,
+        ["guard"] => Command::Guard { dry_run: false },
+        ["guard", "--dry-run"] => Command::Guard { dry_run: true },
         ["init", file] => Command::Init(file.into()),
         [] => return Err(wrong("a command is missing")),
         [other, ..] => {

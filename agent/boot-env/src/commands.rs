@@ -66,7 +66,7 @@ pub(crate) fn run(place: &Place, command: &Command) -> Result<String, Failure> {
         }
         Command::Heal => heal(place),
         Command::Reject => reject(place),
-        Command::Guard => guard(place),
+        Command::Guard { dry_run } => guard(place, *dry_run),
         Command::Init(file) => init(file),
     }
 }
@@ -111,11 +111,15 @@ fn heal(place: &Place) -> Result<String, Failure> {
     let machine_id = fs::read(&place.machine_id).ok();
     let machine_id = machine_id.and_then(|text| env::machine_id(text.trim_ascii()));
     let plan = heal::plan(&found, cmdline(place).unwrap_or_default(), machine_id);
-    let result = write(&mut disk, &found, &plan.env);
-    for remark in &plan.remarks {
-        log(if result.is_ok() { 4 } else { 3 }, remark);
+    // Told before it is done: should the write hang, the journal knows what was found.
+    for text in &plan.damage {
+        log(4, text);
     }
-    result.map(|()| String::new())
+    write(&mut disk, &found, &plan.env)?;
+    for text in &plan.notes {
+        log(6, text);
+    }
+    Ok(String::new())
 }
 
 fn reject(place: &Place) -> Result<String, Failure> {
@@ -137,7 +141,7 @@ fn reject(place: &Place) -> Result<String, Failure> {
 }
 
 /// Ends well in every case of doubt: its unit takes a failure for "cannot even run" and reboots.
-fn guard(place: &Place) -> Result<String, Failure> {
+fn guard(place: &Place, dry_run: bool) -> Result<String, Failure> {
     // Read without the lock: a writer that hangs must not keep a trial running.
     let found = copies::read(&RealDisk::new(&place.env_dir));
     let env = found.as_ref().ok().and_then(|found| found.current().ok()).map(|(env, _)| env);
@@ -150,6 +154,7 @@ fn guard(place: &Place) -> Result<String, Failure> {
             log(4, "it cannot be told whether the slot that runs is a trial: it is left running");
             Ok(String::new())
         }
+        Verdict::Leave(slot) if dry_run => Ok(format!("would reject slot {slot} and reboot\n")),
         Verdict::Leave(slot) => {
             log(4, &format!("nobody committed slot {slot} in time: rejecting it and rebooting"));
             match reject(place) {

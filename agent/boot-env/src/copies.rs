@@ -1,7 +1,7 @@
 //! The two copies: reading what counts, and changing it so that at every moment one of them is whole.
 //!
 //! The first copy counts as long as it can be read, for GRUB as for us. A change writes the first copy, waits until it
-//! is on the medium, and then the second. A damaged copy is repaired before the other one is touched.
+//! is on the medium, and then the second. A second copy that is damaged or stale is brought up to date before that.
 
 use crate::block::SIZE_BYTES;
 use crate::disk::{Copy, Disk};
@@ -132,11 +132,14 @@ pub fn write(disk: &mut impl Disk, found: &Found, env: &Env) -> Result<Written, 
         return Ok(Written::Nothing);
     }
     let mut second_failed = None;
-    if !found.second.is_whole() {
-        // Only the first copy can be read, so there should be another one before it is written. Should, not must: a
-        // partition with one bad sector can still be written, because a sector is written whole or not at all.
+    if !first_is_right && !second_is_right {
+        // Should the first copy be torn, the second must say what counts now, and not what counted earlier. Should,
+        // not must: a partition with one bad sector can still be written, as a sector is written whole or not at all.
         if let Ok(old) = &found.first.env {
-            second_failed = put(disk, Copy::Second, found, &old.to_bytes()?).err();
+            let old = old.to_bytes()?;
+            if !found.second.is(&old) {
+                second_failed = put(disk, Copy::Second, found, &old).err();
+            }
         }
     }
     if !first_is_right {

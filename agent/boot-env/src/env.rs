@@ -278,3 +278,122 @@ fn wrong(block: &Block, name: &'static str, expected: &'static str) -> EnvError 
     );
     EnvError::Variable { name, found, expected }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Env, Slot, State, machine_id};
+    use crate::block::{Block, HEADER};
+    use crate::error::{BlockError, EnvError};
+    use proptest::prelude::*;
+
+    fn any_state() -> impl Strategy<Value = State> {
+        prop_oneof![
+            Just(State::Good),
+            Just(State::Bad),
+            (0..=3_u8).prop_map(|tries| State::Trial { tries }),
+        ]
+    }
+
+    fn any_env() -> impl Strategy<Value = Env> {
+        let foreign = proptest::collection::vec(
+            ("[a-z_]{1,8}x", proptest::collection::vec(1..=255_u8, 0..20)),
+            0..6,
+        );
+        let id = proptest::option::of("[1-9a-f]{32}");
+        (any::<bool>(), any_state(), any_state(), id, foreign).prop_map(
+            |(a_first, a, b, machine_id, foreign)| Env {
+                first: if a_first { Slot::A } else { Slot::B },
+                a,
+                b,
+                machine_id,
+                foreign: foreign
+                    .into_iter()
+                    .map(|(name, value)| (name.into_bytes(), value))
+                    .collect(),
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(env in any_env()) {
+            let bytes = env.to_bytes().unwrap();
+            prop_assert_eq!(Env::parse(&bytes), Ok(env));
+            prop_assert!(bytes[512..].iter().all(|byte| *byte == b'#'), "all that changes is in one sector");
+        }
+
+        #[test]
+        fn any_bytes_are_an_environment_or_an_error(mut bytes in proptest::collection::vec(any::<u8>(), 0..1100),
+                                                    headed in any::<bool>()) {
+            if headed {
+                bytes.splice(..0, HEADER.iter().copied());
+            }
+            if let Ok(env) = Env::parse(&bytes) {
+                prop_assert_eq!(Env::parse(&env.to_bytes().unwrap()), Ok(env));
+            }
+        }
+
+        #[test]
+        fn a_block_that_was_cut_off_is_damaged(env in any_env(), at in 0..1024_usize) {
+            let bytes = env.to_bytes().unwrap();
+            let used = bytes.iter().rposition(|byte| *byte != b'#').unwrap() + 1;
+            let mut cut = bytes.to_vec();
+            cut[at..].fill(0);
+            prop_assert_eq!(Env::parse(&cut).is_ok(), at >= used);
+        }
+    }
+
+    #[test]
+    fn too_many_foreign_variables_are_refused() {
+        let foreign = vec![(b"big".to_vec(), vec![b'x'; 500])];
+        let env = Env { foreign, ..Env::fresh() };
+        assert!(matches!(env.to_bytes(), Err(BlockError::TooLong { .. })));
+    }
+
+    #[test]
+    fn an_error_names_the_variable_and_what_it_holds() {
+        let text = String::from_utf8(Env::fresh().to_bytes().unwrap().to_vec()).unwrap();
+        let error =
+            Env::parse(text.replace("A_STATE=good", "A_STATE=gone").as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "the variable A_STATE is \"gone\", not good, trial or bad");
+        assert_eq!(Env::parse(b"x"), Err(EnvError::Block(BlockError::NoHeader)));
+    }
+
+    #[test]
+    fn an_order_makes_a_trial_of_a_bad_slot_and_leaves_a_committed_one() {
+        let mut env = Env { b: State::Bad, ..Env::fresh() };
+        env.make_first(Slot::B, Some(Slot::A));
+        assert_eq!((env.first, env.b, env.primary()), (Slot::B, State::FRESH_TRIAL, Slot::B));
+        env.commit(Slot::B);
+        env.make_first(Slot::A, Some(Slot::B));
+        assert_eq!((env.first, env.a, env.b), (Slot::A, State::Good, State::Good));
+    }
+
+    #[test]
+    fn a_running_trial_does_not_get_new_tries_by_being_ordered_again() {
+        let used_up = State::Trial { tries: 0 };
+        let mut env = Env { first: Slot::B, b: used_up, ..Env::fresh() };
+        assert_eq!(env.primary(), Slot::A);
+        env.make_first(Slot::B, Some(Slot::B));
+        assert_eq!(env.b, used_up);
+        env.make_first(Slot::B, Some(Slot::A));
+        assert_eq!(env.b, State::FRESH_TRIAL);
+    }
+
+    #[test]
+    fn a_machine_id_is_32_hexadecimal_digits() {
+        assert!(machine_id(&[b'7'; 32]).is_some());
+        for wrong in [[b'0'; 32].as_slice(), &[b'A'; 32], &[b'7'; 31], b"uninitialized", b""] {
+            assert_eq!(machine_id(wrong), None);
+        }
+    }
+
+    #[test]
+    fn a_name_of_ours_twice_is_read_like_grub_does_and_written_once() {
+        let mut block = Block::parse(&Env::fresh().to_bytes().unwrap()).unwrap();
+        block.push(b"B_STATE", b"good");
+        let env = Env::parse(&block.to_bytes().unwrap()).unwrap();
+        assert_eq!(env.b, State::Good);
+        assert_eq!(env, Env::parse(&env.to_bytes().unwrap()).unwrap());
+    }
+}

@@ -13,29 +13,32 @@ use crate::env::{Env, Slot, State};
 pub struct Plan {
     /// The content both copies should have.
     pub env: Env,
-    /// One sentence for each thing that was wrong.
-    pub remarks: Vec<String>,
+    /// What was wrong and what was done about it, one sentence each.
+    pub damage: Vec<String>,
+    /// What was done though nothing was wrong.
+    pub notes: Vec<String>,
 }
 
 /// What both copies should say. `machine_id` is the running system's, for the first boot.
 #[must_use]
 pub fn plan(found: &Found, cmdline: Cmdline, machine_id: Option<String>) -> Plan {
-    let damage = Copy::ALL.into_iter().filter_map(|copy| found.damage(copy));
-    let mut remarks: Vec<String> = damage.collect();
+    let mut damage: Vec<String> =
+        Copy::ALL.into_iter().filter_map(|copy| found.damage(copy)).collect();
+    let mut notes = Vec::new();
     let mut env = if let Ok((env, from)) = found.current() {
-        if remarks.is_empty() && !found.is_in_step() {
-            // Normal after a try: GRUB counts in the copy it read.
-            remarks.push("the copies differed".to_owned());
-        }
-        if !remarks.is_empty() {
-            remarks.push(format!("made both copies say what {} says", from.file_name()));
+        let done = format!("made both copies say what {} says", from.file_name());
+        if !damage.is_empty() {
+            damage.push(done);
+        } else if !found.is_in_step() {
+            // GRUB counts a try in the copy it read, and in no other.
+            notes.push(done);
         }
         env.clone()
     } else {
         let env = from_nothing(cmdline);
         let [first, second] = env.order();
-        remarks.push(format!(
-            "made both copies anew: slot {first} {}, then slot {second} {}",
+        damage.push(format!(
+            "made both copies anew: first slot {first}, {}, then slot {second}, {}",
             env.state(first).name(),
             env.state(second).name()
         ));
@@ -43,9 +46,9 @@ pub fn plan(found: &Found, cmdline: Cmdline, machine_id: Option<String>) -> Plan
     };
     if env.machine_id.is_none() && machine_id.is_some() {
         env.machine_id = machine_id;
-        remarks.push("stored the machine id".to_owned());
+        notes.push("stored the machine id".to_owned());
     }
-    Plan { env, remarks }
+    Plan { env, damage, notes }
 }
 
 /// An environment for a device that lost both copies.
@@ -71,4 +74,56 @@ fn from_nothing(cmdline: Cmdline) -> Env {
     env.put(booted, this);
     env.put(booted.other(), other);
     env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::from_nothing;
+    use crate::choice::{Reason, World, would_boot};
+    use crate::cmdline::Cmdline;
+    use crate::env::{Env, Slot, State};
+
+    fn lost(words: &str) -> Env {
+        from_nothing(Cmdline::parse(words))
+    }
+
+    /// The slots of the next starts when nobody ever changes anything.
+    fn starts(mut env: Env, count: usize) -> Vec<(Slot, Reason)> {
+        let mut slots = Vec::new();
+        for _ in 0..count {
+            let bytes = env.to_bytes().unwrap();
+            let choice = would_boot(Some(&bytes), Some(&bytes), World::SOUND);
+            slots.push(choice.started.unwrap());
+            env = choice.after;
+        }
+        slots
+    }
+
+    #[test]
+    fn a_committed_slot_stays_committed() {
+        let env = lost("rauc.slot=B margo.boot=committed margo.env=first");
+        assert_eq!((env.first, env.b, env.a), (Slot::B, State::Good, State::Bad));
+        assert_eq!(starts(env, 3), [(Slot::B, Reason::Committed); 3]);
+    }
+
+    #[test]
+    fn a_trial_goes_on_and_is_left_if_nobody_commits_it() {
+        let env = lost("rauc.slot=B margo.boot=trial margo.env=second");
+        assert_ne!(env.b, State::Good, "nobody judged slot B");
+        assert_eq!(starts(env, 2), [(Slot::A, Reason::Committed); 2]);
+    }
+
+    #[test]
+    fn after_a_guess_nothing_is_called_good_and_the_starts_settle() {
+        for words in ["rauc.slot=B margo.boot=committed margo.env=defaults", "quiet"] {
+            let env = lost(words);
+            assert_ne!(env.a, State::Good);
+            assert_ne!(env.b, State::Good);
+            let first = env.first;
+            let slots = starts(env, 9);
+            assert_eq!(slots[..3], [(first, Reason::Trial); 3]);
+            assert_eq!(slots[3..6], [(first.other(), Reason::Trial); 3]);
+            assert_eq!(slots[6..], [(first, Reason::LastResort); 3], "for good, without a guard");
+        }
+    }
 }

@@ -78,3 +78,31 @@ fn force() -> std::io::Result<()> {
     let _ = wait.recv_timeout(SYNC_MAX);
     rustix::system::reboot(rustix::system::RebootCommand::Restart).map_err(Into::into)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Verdict, verdict};
+    use crate::cmdline::Cmdline;
+    use crate::env::{Env, Slot, State};
+
+    #[test]
+    fn only_an_uncommitted_trial_is_left() {
+        let on_b = Cmdline::parse("quiet rauc.slot=B margo.boot=trial");
+        let with = |b| Env { b, ..Env::fresh() };
+        for tries in 0..=3 {
+            let env = with(State::Trial { tries });
+            assert_eq!(verdict(Some(&env), on_b), Verdict::Leave(Slot::B));
+        }
+        assert_eq!(verdict(Some(&with(State::Good)), on_b), Verdict::Stay);
+        assert_eq!(verdict(Some(&with(State::Bad)), on_b), Verdict::Stay);
+    }
+
+    #[test]
+    fn in_doubt_the_device_stays_up() {
+        let trial = Env { b: State::FRESH_TRIAL, ..Env::fresh() };
+        let on_a = Cmdline::parse("rauc.slot=A");
+        assert_eq!(verdict(Some(&trial), on_a), Verdict::Stay, "another slot's trial");
+        assert_eq!(verdict(Some(&trial), Cmdline::parse("rauc.slot=C")), Verdict::Unknown);
+        assert_eq!(verdict(None, on_a), Verdict::Unknown);
+    }
+}
