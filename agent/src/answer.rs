@@ -9,6 +9,7 @@ use crate::local_api::{
     DeploymentStatus, FailureStatus, IdentityStatus, LogLine, LogLines, LogStream, LogsRequest,
     Query, Reply, Stage, Status, StoreStatus, WfmStatus, WorkloadsSummary, select_deployment,
 };
+use crate::provision::{self, Places};
 use crate::{clock, logging};
 use futures_util::StreamExt;
 use state_machine::event::Event;
@@ -29,6 +30,8 @@ pub struct Answers {
     pub settings: Arc<Settings>,
     /// How the durable state was found.
     pub store: StoreStatus,
+    /// Where provisioning puts things.
+    pub places: Places,
     /// The time before which the clock is not believed, in milliseconds since 1970.
     pub clock_floor_unix_ms: u64,
 }
@@ -96,7 +99,8 @@ impl Answers {
             lacking: view
                 .storage_failure
                 .map(|failure| format!("the state cannot be saved: {failure}"))
-                .or_else(|| lacking(stage, failure)),
+                .or_else(|| lacking(stage, &self.places, failure)),
+            provisioning: self.places.last_attempt(),
             device_id: self.settings.device.id.clone(),
             identity: IdentityStatus {
                 spiffe_id: svid.map(|svid| svid.id().to_string()),
@@ -221,9 +225,19 @@ fn stage(view: &View<'_>) -> Stage {
     Stage::ALL.into_iter().find(|stage| stage.as_str() == name).unwrap_or(Stage::Unprovisioned)
 }
 
-fn lacking(stage: Stage, failure: Option<&state_machine::failure::Failure>) -> Option<String> {
+fn lacking(
+    stage: Stage,
+    places: &Places,
+    failure: Option<&state_machine::failure::Failure>,
+) -> Option<String> {
     let what = match stage {
-        Stage::Unprovisioned => "a usable identity (svid.pem, svid.key) and `wfm.url`",
+        Stage::Unprovisioned => {
+            let missing = places.lacking();
+            if !missing.is_empty() {
+                return Some(format!("{}; {}", missing.join(", "), provision::WAYS));
+            }
+            "a usable identity (svid.pem, svid.key) and `wfm.url`"
+        }
         Stage::Provisioned => "a trust bundle (bundle.json)",
         Stage::Trusted => "the fleet manager's acceptance of this device's capabilities",
         Stage::Registered => "the fleet manager's desired state",

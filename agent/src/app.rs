@@ -11,6 +11,7 @@ use crate::identity;
 use crate::local_api::{EventLog, LocalApi, Query, StoreStatus};
 use crate::log_message;
 use crate::logging::{ErrorChain, LevelHandle, catalog};
+use crate::provision::{self, Places, Provisioned};
 use crate::restored::RestoreWatch;
 use crate::store::{Condition, Copies, Store, StoreError};
 use crate::supervise::{self, Signal, Signals, Watchdog};
@@ -69,6 +70,8 @@ enum End {
 /// # Errors
 /// See [`RunError`]; the service manager starts the agent again.
 pub fn run(sources: &Sources, level: &LevelHandle) -> Result<(), RunError> {
+    // Looked at before the settings are read: what changes in between is noticed, at worst once too often.
+    let mut provisioned = Provisioned::look(sources);
     let mut settings = sources.load().map_err(RunError::Config)?;
     let system = |doing: &str, source| RunError::System { doing: doing.to_owned(), source };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -80,7 +83,7 @@ pub fn run(sources: &Sources, level: &LevelHandle) -> Result<(), RunError> {
         let end = runtime.block_on(async {
             let mut signals =
                 Signals::new().map_err(|source| system("listen for signals", source))?;
-            run_once(settings, sources, &mut signals).await
+            run_once(settings, sources, &mut signals, &mut provisioned).await
         });
         match end? {
             End::Stop => return Ok(()),
@@ -106,6 +109,7 @@ async fn run_once(
     settings: Settings,
     sources: &Sources,
     signals: &mut Signals,
+    provisioned: &mut Provisioned,
 ) -> Result<End, RunError> {
     let began_ms = clock::boottime_ms();
     let state_dir = settings.paths.state_dir.clone();
@@ -140,6 +144,8 @@ async fn run_once(
         events: event_sender.clone(),
     }));
     let history = EventLog::new();
+    let places = Places::of(sources);
+    say_lacking(&places);
     let parts = driver::Parts {
         persist: Saved(store),
         executor: Arc::clone(&executor),
@@ -147,6 +153,7 @@ async fn run_once(
             executor: Arc::clone(&executor),
             settings: Arc::new(settings.clone()),
             store: StoreStatus::from(&loaded.condition),
+            places,
             clock_floor_unix_ms: floor_unix_ms,
         },
         history: history.clone(),
@@ -178,7 +185,7 @@ async fn run_once(
         restore.look(state);
         watchdog.progress();
     });
-    let end = wait_for_end(sources, signals);
+    let end = wait_for_end(sources, signals, provisioned);
     let end = driver.run(started, Inputs { events, queries }, end, wait_max).await;
     ended(identity).await;
     if let Some(local_api) = local_api {
@@ -197,9 +204,18 @@ async fn ended(task: JoinHandle<()>) {
 }
 
 /// Resolves when the run is to end. A reload with a wrong configuration is logged and changes nothing.
-async fn wait_for_end(sources: &Sources, signals: &mut Signals) -> End {
+async fn wait_for_end(
+    sources: &Sources,
+    signals: &mut Signals,
+    provisioned: &mut Provisioned,
+) -> End {
     loop {
-        match signals.next().await {
+        // Both are cancel-safe: a signal that is not taken stays, and so does a change of the file.
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            () = provisioned.changed() => Signal::Reload,
+        };
+        match signal {
             Signal::Terminate | Signal::Interrupt => {
                 supervise::stopping();
                 log_message!(catalog::AGENT_STOPPING, "stopping; workloads keep running");
@@ -220,6 +236,19 @@ async fn wait_for_end(sources: &Sources, signals: &mut Signals) -> End {
                 }
             }
         }
+    }
+}
+
+/// A new device says by itself what it waits for.
+fn say_lacking(places: &Places) {
+    let lacking = places.lacking();
+    if !lacking.is_empty() {
+        log_message!(
+            catalog::DEVICE_UNPROVISIONED,
+            "lacking: {}; {}",
+            lacking.join(", "),
+            provision::WAYS
+        );
     }
 }
 

@@ -16,6 +16,7 @@ pub mod local_api;
 pub mod logging;
 pub mod margo;
 pub mod oci;
+pub mod provision;
 mod restored;
 pub mod store;
 pub mod supervise;

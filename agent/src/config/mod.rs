@@ -31,7 +31,7 @@ pub use settings::{
     BehaviourSettings, DeviceSettings, EngineSettings, LimitSettings, LocalApiSettings,
     OtelSettings, PathSettings, Peripheral, RegistrySettings, RetrySettings, Settings, WfmSettings,
 };
-pub use sources::Sources;
+pub use sources::{Sources, check_fragment};
 
 #[cfg(test)]
 mod tests;

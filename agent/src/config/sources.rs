@@ -15,8 +15,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Lowest first.
-const DIRS: [&str; 3] =
-    ["usr/lib/margo-agent/config.d", "run/margo-agent/config.d", "etc/margo-agent/config.d"];
+const DIRS: [&str; 3] = ["usr/lib/margo-agent/config.d", "run/margo-agent/config.d", DIR_OF_DEVICE];
+const DIR_OF_DEVICE: &str = "etc/margo-agent/config.d";
+const PROVISIONED_FILE: &str = "50-provisioned.toml";
 
 /// Environment variable that stands in for `--root`.
 const ROOT_VARIABLE: &str = "MARGO_ROOT";
@@ -48,10 +49,44 @@ impl Sources {
     /// # Errors
     /// Everything that is wrong, with file, line and key. Nothing is applied then.
     pub fn load(&self) -> Result<Settings, ConfigErrors> {
+        self.load_with(None)
+    }
+
+    /// The same as if this device's `50-provisioned.toml` held that text.
+    ///
+    /// # Errors
+    /// As for [`Sources::load`].
+    pub fn load_provisioned(&self, text: &str) -> Result<Settings, ConfigErrors> {
+        self.load_with(Some(text))
+    }
+
+    /// What provisioning writes: the fragment of this device with its settings.
+    pub fn provisioned_file(&self) -> PathBuf {
+        self.root.join(DIR_OF_DEVICE).join(PROVISIONED_FILE)
+    }
+
+    /// The directory that everything is read below.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn load_with(&self, provisioned: Option<&str>) -> Result<Settings, ConfigErrors> {
         let mut errors = Vec::new();
         let mut merged = Merged::default();
-        for path in self.files(&mut errors) {
-            match read(&path) {
+        let mut files = self.files(&mut errors);
+        let own = self.provisioned_file();
+        if provisioned.is_some() && !files.contains(&own) {
+            // One of the same name in a lower directory would be replaced.
+            files.retain(|path| path.file_name() != own.file_name());
+            files.push(own.clone());
+            files.sort_by(|one, other| one.file_name().cmp(&other.file_name()));
+        }
+        for path in files {
+            let text = match provisioned {
+                Some(text) if path == own => Ok(text.to_owned()),
+                Some(_) | None => read(&path),
+            };
+            match text {
                 Ok(text) => merged.add(Fragment::parse(&path, &text, &mut errors)),
                 Err(error) => errors.push(error),
             }
@@ -80,6 +115,14 @@ impl Sources {
         }
         files.into_values().filter(|path| !is_masked(path)).collect()
     }
+}
+
+/// Everything that is wrong with the text of one fragment; `name` stands for it in the errors.
+pub fn check_fragment(name: &Path, text: &str) -> Vec<ConfigError> {
+    let mut errors = Vec::new();
+    Fragment::parse(name, text, &mut errors);
+    errors.truncate(super::error::ERRORS_MAX);
+    errors
 }
 
 fn fragments_in(dir: &Path) -> Result<Vec<PathBuf>, ConfigError> {

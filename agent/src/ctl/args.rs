@@ -1,5 +1,6 @@
 //! The command line of `margoctl`. The doc comments are its help.
 
+use crate::identity::SpiffeId;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  check-app: the application is refused
+  1  check-app: the application is refused; provision: the package is refused
   2  the command line is wrong
   3  margo-agent is not running, or does not answer
   4  not permitted
@@ -88,6 +89,8 @@ pub(super) enum Command {
         #[arg(long)]
         policy_from_config: bool,
     },
+    /// Give this device its identity and its fleet manager; needs no agent
+    Provision(ProvisionArgs),
     /// Explain a failure code
     Explain {
         /// A code like ARTIFACT_PULL_FAILED; without it, all are listed
@@ -103,6 +106,75 @@ pub(super) enum Command {
         /// The page of this command instead of the main one
         command: Option<String>,
     },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct ProvisionArgs {
+    /// A directory, an archive (.tar, .tar.gz) or a block device with margo-provision.toml, svid.pem, svid.key and
+    /// bundle.json
+    #[arg(required = true)]
+    pub(super) package: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) how: ProvisionHow,
+
+    #[command(subcommand)]
+    pub(super) way: Option<ProvisionWay>,
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct ProvisionHow {
+    /// Only check; nothing is changed
+    #[arg(long)]
+    pub(super) check: bool,
+    /// The device may become someone else, or belong to another fleet manager
+    #[arg(long)]
+    pub(super) replace: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ProvisionWay {
+    /// Make a key on this device and a certificate request for it
+    KeyRequest {
+        /// Write the request there instead of to the output
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// SPIFFE ID to ask for [default: the one the device has, if any]
+        #[arg(long, value_name = "URI", value_parser = client_id)]
+        id: Option<SpiffeId>,
+        /// Throw away a key that is waiting for its certificate and make a new one
+        #[arg(long)]
+        new: bool,
+    },
+    /// Install the chain that was issued for the key of `key-request`
+    Chain {
+        /// The certificate chain, PEM, leaf first
+        file: PathBuf,
+        /// The trust bundle [default: the installed one]
+        #[arg(long, value_name = "FILE")]
+        bundle: Option<PathBuf>,
+        /// Address of the fleet manager [default: the configured one]
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        #[command(flatten)]
+        how: ProvisionHow,
+    },
+    /// Take what a drive brings; margo-provision-drive@.service runs this
+    Drive {
+        /// The block device
+        device: PathBuf,
+    },
+    /// Complete what a power cut interrupted, then take the `margo.*` credentials; margo-provision.service runs this
+    Boot,
+}
+
+fn client_id(text: &str) -> Result<SpiffeId, String> {
+    let id = SpiffeId::parse(text).map_err(|error| error.to_string())?;
+    match id.client_id() {
+        Some(_) => Ok(id),
+        None => Err("it is a fleet manager's, not a client's".to_owned()),
+    }
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {

@@ -1,8 +1,9 @@
 //! Failure codes explained: `margoctl explain`, and the page `agent/dist/CODES.md`.
 
 use super::error::CtlError;
+use crate::provision::DefectCode;
 use state_machine::failure::{Code, FailureClass};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 const HEADER: &str = "\
 # Failure codes of margo-agent
@@ -41,27 +42,11 @@ pub fn codes_markdown() -> String {
     text
 }
 
-/// The code with this name, in any case.
-pub(super) fn find(name: &str) -> Result<Code, CtlError> {
-    let wanted = name.to_uppercase().replace('-', "_");
-    Code::ALL.iter().copied().find(|code| code.as_str() == wanted).ok_or_else(|| {
-        let names = Code::ALL.iter().map(|code| code.as_str());
-        let suggestion = crate::config::nearest(&wanted, names);
-        CtlError::UnknownCode { code: name.to_owned(), suggestion }
-    })
-}
-
-/// One code for people.
-pub(super) fn explain(code: Code) -> String {
-    let class = class_word(code.class());
-    format!("{code} ({class})\n  {}\n  Next: {}\n", code.cause(), code.next_action())
-}
-
-/// One code as data.
-#[derive(serde::Serialize)]
+/// One code as data, and for people.
+#[derive(Clone, Debug, serde::Serialize)]
 pub(super) struct Explained {
     code: &'static str,
-    class: FailureClass,
+    class: &'static str,
     cause: &'static str,
     next_action: &'static str,
 }
@@ -70,9 +55,43 @@ impl From<Code> for Explained {
     fn from(code: Code) -> Self {
         Self {
             code: code.as_str(),
-            class: code.class(),
+            class: class_word(code.class()),
             cause: code.cause(),
             next_action: code.next_action(),
         }
     }
+}
+
+impl From<DefectCode> for Explained {
+    fn from(code: DefectCode) -> Self {
+        Self {
+            code: code.as_str(),
+            class: "provisioning",
+            cause: code.cause(),
+            next_action: code.next_action(),
+        }
+    }
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, class, cause, next_action } = self;
+        writeln!(f, "{code} ({class})\n  {cause}\n  Next: {next_action}")
+    }
+}
+
+/// Failure codes, then what can be wrong with a provisioning package.
+pub(super) fn all() -> Vec<Explained> {
+    let failures = Code::ALL.iter().map(|code| Explained::from(*code));
+    failures.chain(DefectCode::ALL.iter().map(|code| Explained::from(*code))).collect()
+}
+
+/// The code with this name, in any case.
+pub(super) fn find(name: &str) -> Result<Explained, CtlError> {
+    let wanted = name.to_uppercase().replace('-', "_");
+    let codes = all();
+    codes.iter().find(|known| known.code == wanted).cloned().ok_or_else(|| {
+        let suggestion = crate::config::nearest(&wanted, codes.iter().map(|known| known.code));
+        CtlError::UnknownCode { code: name.to_owned(), suggestion }
+    })
 }

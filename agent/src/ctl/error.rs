@@ -2,6 +2,7 @@
 
 use crate::config::ConfigErrors;
 use crate::local_api::{ApiErrorKind, ClientError};
+use crate::provision::KeyRequestError;
 use std::io;
 
 /// How `margoctl` ends. Documented in its help; never renumbered.
@@ -9,8 +10,8 @@ use std::io;
 pub enum Exit {
     /// Done.
     Done,
-    /// The checked application is refused.
-    AppRefused,
+    /// The checked application, or the provisioning package, is refused.
+    Refused,
     /// The command line is wrong.
     Usage,
     /// The agent is not running, or does not answer.
@@ -28,7 +29,7 @@ impl Exit {
     pub const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::AppRefused => 1,
+            Self::Refused => 1,
             Self::Usage => 2,
             Self::NoAgent => 3,
             Self::Denied => 4,
@@ -69,6 +70,16 @@ pub(super) enum CtlError {
     /// There is no such command to print the manual page of.
     #[error("margoctl has no command {name:?}")]
     UnknownCommand { name: String },
+    /// There is no certificate request.
+    #[error("no certificate request could be made")]
+    KeyRequest(#[source] KeyRequestError),
+    /// The certificate request could not be written.
+    #[error("cannot write {path}")]
+    WriteRequest {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
     /// The agent answered something else than was asked.
     #[error("margo-agent answered something else than was asked")]
     Unexpected,
@@ -101,6 +112,12 @@ impl CtlError {
             },
             Self::UnknownCode { .. } | Self::UnknownCommand { .. } => Exit::NotFound,
             Self::ReadApp { .. } | Self::Config(_) | Self::NoChecker => Exit::Failed,
+            Self::KeyRequest(KeyRequestError::Io { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Exit::Denied
+            }
+            Self::KeyRequest(_) | Self::WriteRequest { .. } => Exit::Failed,
             Self::Unexpected | Self::Output(_) => Exit::Failed,
         }
     }
@@ -128,7 +145,14 @@ impl CtlError {
             },
             Self::UnknownCode { .. } => Some("`margoctl explain` lists all codes".into()),
             Self::UnknownCommand { .. } => Some("`margoctl help` lists all commands".into()),
+            Self::KeyRequest(KeyRequestError::Io { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some("the key belongs to root: use sudo".into())
+            }
             Self::Client(ClientError::Strange { .. })
+            | Self::KeyRequest(_)
+            | Self::WriteRequest { .. }
             | Self::Config(_)
             | Self::ReadApp { .. }
             | Self::NoChecker

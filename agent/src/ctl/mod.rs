@@ -3,7 +3,7 @@
 //! - `args`: the command line.  - `run`: what each command does.  - `error`: errors, hints and exit codes.
 //! - `terminal`: output, colours, columns.  - `show_status`, `show_deployment`, `show_lines`: answers for people.
 //! - `check_app`, `judge`: checking an application without an agent.  - `codes`: failure codes explained.
-//! - `manual`: completions and manual pages.
+//! - `provision`: giving the device its identity.  - `manual`: completions and manual pages.
 
 mod args;
 mod check_app;
@@ -11,6 +11,7 @@ mod codes;
 mod error;
 mod judge;
 mod manual;
+mod provision;
 mod run;
 mod show_deployment;
 mod show_lines;

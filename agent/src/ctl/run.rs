@@ -11,7 +11,6 @@ use crate::local_api::{Client, LogsRequest, Request, Response, SOCKET_NAME};
 use crate::logging::ErrorChain;
 use clap::Parser as _;
 use serde::Serialize;
-use state_machine::failure::Code;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -62,8 +61,8 @@ fn tell(terminal: &mut Terminal, error: &CtlError) {
     }
 }
 
-struct Ctl<'a> {
-    json: bool,
+pub(super) struct Ctl<'a> {
+    pub(super) json: bool,
     socket: Option<PathBuf>,
     terminal: &'a mut Terminal,
     checker: Option<AppChecker>,
@@ -103,6 +102,7 @@ impl Ctl<'_> {
             Command::CheckApp { path, parameters, policy_from_config } => {
                 self.check_app(&path, parameters, policy_from_config)
             }
+            Command::Provision(args) => self.provision(args),
             Command::Explain { code } => self.explain(code.as_deref()),
             Command::Completion { shell } => self.bytes(&manual::completion(shell)),
             Command::Man { command } => {
@@ -128,7 +128,7 @@ impl Ctl<'_> {
         Ok(Client::connect(&self.socket())?.call(request)?)
     }
 
-    fn print<T: Serialize>(
+    pub(super) fn print<T: Serialize>(
         &mut self,
         value: &T,
         show: impl FnOnce(Style) -> String,
@@ -142,7 +142,7 @@ impl Ctl<'_> {
         printed.map(|()| Exit::Done).map_err(CtlError::Output)
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> Result<Exit, CtlError> {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<Exit, CtlError> {
         self.terminal.out.write_all(bytes).map_err(CtlError::Output)?;
         Ok(Exit::Done)
     }
@@ -208,17 +208,16 @@ impl Ctl<'_> {
         };
         let report = checker(path, &parameters.into_iter().collect(), &policy);
         self.print(&report, |style| check_app::show(style, &report))?;
-        Ok(if report.is_accepted() { Exit::Done } else { Exit::AppRefused })
+        Ok(if report.is_accepted() { Exit::Done } else { Exit::Refused })
     }
 
     fn explain(&mut self, name: Option<&str>) -> Result<Exit, CtlError> {
-        let codes = match name {
+        let explained = match name {
             Some(name) => vec![codes::find(name)?],
-            None => Code::ALL.to_vec(),
+            None => codes::all(),
         };
-        let explained: Vec<codes::Explained> = codes.iter().map(|code| (*code).into()).collect();
         self.print(&explained, |_| {
-            codes.iter().map(|code| codes::explain(*code)).collect::<Vec<_>>().join("\n")
+            explained.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         })
     }
 }

@@ -3,6 +3,7 @@
 use super::terminal::{Style, Tone, clean, duration};
 use crate::clock::format_utc;
 use crate::local_api::{FailureStatus, Stage, Status, StoreStatus};
+use crate::provision::Outcome;
 use std::fmt::Write as _;
 
 /// Label and value; an empty label continues the line above.
@@ -30,6 +31,7 @@ pub(super) fn status(style: Style, status: &Status) -> String {
     let mut lines = Lines { style, text: String::new() };
     lines.add("Agent", Tone::Plain, &format!("margo-agent {}", status.agent_version));
     stage(&mut lines, status);
+    provisioning(&mut lines, status);
     lines.add("Device", Tone::Plain, &status.device_id);
     identity(&mut lines, status, now_ms);
     wfm(&mut lines, status, now_ms);
@@ -63,6 +65,22 @@ fn stage(lines: &mut Lines, status: &Status) {
     lines.add("Stage", tone, &text);
     if let Some(lacking) = &status.lacking {
         lines.add("", Tone::Warning, &format!("lacking: {lacking}"));
+    }
+}
+
+/// A refusal is news until the device is provisioned by other means or boots again.
+fn provisioning(lines: &mut Lines, status: &Status) {
+    let Some(attempt) = &status.provisioning else { return };
+    let when = format_utc(attempt.at_unix_ms);
+    let tone = match attempt.outcome {
+        Outcome::Refused => Tone::Bad,
+        Outcome::Installed | Outcome::Unchanged | Outcome::Kept | Outcome::Valid => Tone::Plain,
+    };
+    let text = format!("{} at {when}, from {}", attempt.outcome.as_str(), attempt.source);
+    lines.add("Provision", tone, &text);
+    for defect in &attempt.defects {
+        lines.add("", Tone::Bad, &defect.to_string());
+        lines.add("", Tone::Quiet, &format!("next: {}", defect.code.next_action()));
     }
 }
 

@@ -55,6 +55,7 @@ fn status() -> Status {
         agent_version: "0.1.0".into(),
         stage: Stage::Registered,
         lacking: Some("no manifest was received yet".into()),
+        provisioning: None,
         device_id: "press-07".into(),
         identity: IdentityStatus {
             spiffe_id: Some("spiffe://plant/device/7".into()),
@@ -292,14 +293,14 @@ fn check_app_shows_what_would_run_or_everything_that_is_refused() {
     assert!(out.ends_with("\naccepted\n") && !out.contains("command"), "{out}");
 
     let (exit, out, _) = margoctl(&["check-app", app], Some(checker));
-    assert_eq!(exit, Exit::AppRefused);
+    assert_eq!(exit, Exit::Refused);
     let expected = "refused services.web.privileged (line 4): the device does not permit it\n\
                     refused the file: TAG is not set\nrefused: 2 problems\n";
     assert_eq!(out, expected);
 
     let (exit, out, _) = margoctl(&["--json", "check-app", app], Some(checker));
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(exit, Exit::AppRefused);
+    assert_eq!(exit, Exit::Refused);
     assert_eq!(report["problems"][0]["key"], "services.web.privileged");
     assert_eq!(report["project"], serde_json::Value::Null);
 }
@@ -330,7 +331,10 @@ fn explain_knows_every_code_and_suggests_near_ones() {
     );
     let (_, out, _) = margoctl(&["explain", "--json"], None);
     let all: Vec<serde_json::Value> = serde_json::from_str(&out).unwrap();
-    assert_eq!(all.len(), state_machine::failure::Code::ALL.len());
+    let codes = state_machine::failure::Code::ALL.len();
+    assert_eq!(all.len(), codes + crate::provision::DefectCode::ALL.len());
+    let (_, out, _) = margoctl(&["explain", "key-mismatch"], None);
+    assert!(out.starts_with("KEY_MISMATCH (provisioning)\n"), "{out}");
     let (exit, _, err) = margoctl(&["explain", "NO_SPACES"], None);
     assert_eq!(exit, Exit::NotFound);
     let expected = "margoctl: there is no failure code \"NO_SPACES\"; did you mean NO_SPACE?\n\
@@ -371,7 +375,7 @@ fn the_help_documents_every_exit_code() {
     assert_eq!(exit, Exit::Done);
     let all = [
         Exit::Done,
-        Exit::AppRefused,
+        Exit::Refused,
         Exit::Usage,
         Exit::NoAgent,
         Exit::Denied,

@@ -131,6 +131,13 @@ pub(super) fn is_ca(der: &[u8]) -> Result<bool, LeafRule> {
     Ok(constraints.is_some_and(|found| found.value.ca))
 }
 
+/// The trust domain that an authority's certificate names, if it names one.
+pub(super) fn trust_domain(der: &[u8]) -> Option<String> {
+    let certificate = parse(der).ok()?;
+    let rest = only_uri(&certificate).ok()?.strip_prefix("spiffe://")?;
+    Some(rest.split('/').next().unwrap_or_default().to_owned())
+}
+
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, LeafRule> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),

@@ -22,6 +22,7 @@ pub(crate) use bundle_error::chain as error_chain;
 pub use leaf::{KeyRule, LeafRule};
 pub use spiffe_id::{SpiffeId, SpiffeIdError};
 pub use svid::{Svid, SvidError};
+pub(crate) use svid::{SvidChain, SvidKey};
 pub use tls::{Clock, TlsError, client_config};
 pub use trust_bundle::TrustBundle;
 pub use verifier::VerifyError;

@@ -5,7 +5,7 @@ use super::leaf::{self, Leaf, LeafRule};
 use super::spiffe_id::SpiffeId;
 use super::trust_bundle::TrustBundle;
 use super::verifier::{self, VerifyError};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use state_machine::failure::{Code, Failure};
@@ -118,6 +118,64 @@ impl SvidError {
     }
 }
 
+/// A certificate chain that obeys the profile, still without its key.
+#[derive(Debug)]
+pub(crate) struct SvidChain {
+    path: PathBuf,
+    certificates: Vec<CertificateDer<'static>>,
+    leaf: Leaf,
+}
+
+impl SvidChain {
+    /// Reads PEM; `path` is for the errors.
+    pub(crate) fn parse(pem: &[u8], path: &Path) -> Result<Self, SvidError> {
+        let certificates = parse_chain(pem, path)?;
+        let leaf = check_chain(&certificates, path)?;
+        Ok(Self { path: path.to_path_buf(), certificates, leaf })
+    }
+
+    /// Whose it is.
+    pub(crate) fn id(&self) -> &SpiffeId {
+        &self.leaf.id
+    }
+
+    /// First and last second of the leaf's validity, since 1970.
+    pub(crate) fn validity_unix_secs(&self) -> (i64, i64) {
+        (self.leaf.not_before_unix_secs, self.leaf.not_after_unix_secs)
+    }
+
+    /// Checks that the chain leads to an anchor of the bundle, as the WFM will.
+    pub(crate) fn verify_against(
+        &self,
+        bundle: &TrustBundle,
+        unix_secs: u64,
+    ) -> Result<(), VerifyError> {
+        verify(&self.certificates, bundle, unix_secs)
+    }
+}
+
+/// A private key the crypto provider can use.
+pub(crate) struct SvidKey {
+    path: PathBuf,
+    key: Arc<dyn SigningKey>,
+}
+
+impl SvidKey {
+    /// Reads PKCS#8 PEM; `path` is for the errors. Permissions are the caller's to look at.
+    pub(crate) fn parse(pem: &[u8], path: &Path) -> Result<Self, SvidError> {
+        let key = match PrivatePkcs8KeyDer::from_pem_slice(pem) {
+            Ok(key) => PrivateKeyDer::Pkcs8(key),
+            Err(pem::Error::NoItemsFound) => {
+                return Err(SvidError::NoKey { path: path.to_path_buf() });
+            }
+            Err(source) => return Err(SvidError::Pem { path: path.to_path_buf(), source }),
+        };
+        let key = rustls::crypto::ring::sign::any_supported_type(&key)
+            .map_err(|source| SvidError::KeyUnsupported { path: path.to_path_buf(), source })?;
+        Ok(Self { path: path.to_path_buf(), key })
+    }
+}
+
 /// A loaded identity. Says nothing about the clock: see [`Self::is_valid_at`].
 #[derive(Clone)]
 pub struct Svid {
@@ -138,18 +196,21 @@ impl Svid {
     /// # Errors
     /// Anything that would make the identity unusable, naming the file.
     pub fn load(cert_pem_path: &Path, key_pem_path: &Path) -> Result<Self, SvidError> {
-        let chain = read_chain(cert_pem_path)?;
-        let leaf = check_chain(&chain, cert_pem_path)?;
-        let key = read_key(key_pem_path)?;
-        let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|source| {
-            SvidError::KeyUnsupported { path: key_pem_path.to_path_buf(), source }
-        })?;
-        let certified = CertifiedKey::new(chain, key);
-        certified.keys_match().map_err(|_| SvidError::KeyMismatch {
-            cert_path: cert_pem_path.to_path_buf(),
-            key_path: key_pem_path.to_path_buf(),
-        })?;
-        Ok(Self { leaf, certified: Arc::new(certified) })
+        let chain = SvidChain::parse(&read_file(cert_pem_path)?.0, cert_pem_path)?;
+        let key = SvidKey::parse(&read_key(key_pem_path)?, key_pem_path)?;
+        Self::pair(chain, key)
+    }
+
+    /// Puts a chain and its key together.
+    ///
+    /// # Errors
+    /// The certificate does not certify the key.
+    pub(crate) fn pair(chain: SvidChain, key: SvidKey) -> Result<Self, SvidError> {
+        let certified = CertifiedKey::new(chain.certificates, key.key);
+        certified
+            .keys_match()
+            .map_err(|_| SvidError::KeyMismatch { cert_path: chain.path, key_path: key.path })?;
+        Ok(Self { leaf: chain.leaf, certified: Arc::new(certified) })
     }
 
     /// The device's identity.
@@ -177,17 +238,25 @@ impl Svid {
     /// # Errors
     /// The first rule the chain breaks at that time.
     pub fn verify_against(&self, bundle: &TrustBundle, unix_secs: u64) -> Result<(), VerifyError> {
-        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(unix_secs));
-        let Some((leaf, intermediates)) = self.certified.cert.split_first() else {
-            return Err(VerifyError::Leaf(LeafRule::Unreadable));
-        };
-        let usage = webpki::KeyUsage::client_auth();
-        verifier::verify_chain(leaf, intermediates, bundle.anchors(), now, usage)
+        verify(&self.certified.cert, bundle, unix_secs)
     }
 
     pub(super) fn certified(&self) -> Arc<CertifiedKey> {
         self.certified.clone()
     }
+}
+
+fn verify(
+    chain: &[CertificateDer<'_>],
+    bundle: &TrustBundle,
+    unix_secs: u64,
+) -> Result<(), VerifyError> {
+    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(unix_secs));
+    let Some((leaf, intermediates)) = chain.split_first() else {
+        return Err(VerifyError::Leaf(LeafRule::Unreadable));
+    };
+    let usage = webpki::KeyUsage::client_auth();
+    verifier::verify_chain(leaf, intermediates, bundle.anchors(), now, usage)
 }
 
 fn read_file(path: &Path) -> Result<(Vec<u8>, u32), SvidError> {
@@ -203,9 +272,8 @@ fn read_file(path: &Path) -> Result<(Vec<u8>, u32), SvidError> {
     Ok((bytes, mode))
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, SvidError> {
-    let (bytes, _) = read_file(path)?;
-    let chain = CertificateDer::pem_slice_iter(&bytes)
+fn parse_chain(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, SvidError> {
+    let chain = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| SvidError::Pem { path: path.to_path_buf(), source })?;
     if chain.is_empty() || chain.len() > CHAIN_MAX {
@@ -235,14 +303,10 @@ fn check_chain(chain: &[CertificateDer<'static>], path: &Path) -> Result<Leaf, S
     found.ok_or_else(|| fault(0, LeafRule::Unreadable))
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, SvidError> {
+fn read_key(path: &Path) -> Result<Vec<u8>, SvidError> {
     let (bytes, mode) = read_file(path)?;
     if mode & 0o007 != 0 {
         return Err(SvidError::KeyExposed { path: path.to_path_buf(), mode });
     }
-    match PrivatePkcs8KeyDer::from_pem_slice(&bytes) {
-        Ok(key) => Ok(PrivateKeyDer::Pkcs8(key)),
-        Err(pem::Error::NoItemsFound) => Err(SvidError::NoKey { path: path.to_path_buf() }),
-        Err(source) => Err(SvidError::Pem { path: path.to_path_buf(), source }),
-    }
+    Ok(bytes)
 }

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -40,6 +41,8 @@ pub struct TrustBundle {
     sequence: Option<u64>,
     refresh_hint_secs: Option<u64>,
     anchors: Vec<TrustAnchor<'static>>,
+    /// The trust domains that anchors name; SPIFFE asks for the name, older authorities lack it.
+    trust_domains: BTreeSet<String>,
 }
 
 impl TrustBundle {
@@ -72,10 +75,12 @@ impl TrustBundle {
         if document.keys.len() > KEYS_MAX {
             return Err(TrustBundleError::TooManyKeys { keys_max: KEYS_MAX });
         }
-        let mut anchors = Vec::new();
+        let (mut anchors, mut trust_domains) = (Vec::new(), BTreeSet::new());
         for (index, key) in document.keys.iter().enumerate() {
             if key.purpose.as_deref() == Some(USE_X509) {
-                anchors.push(anchor(index, key)?);
+                let (anchor, trust_domain) = anchor(index, key)?;
+                anchors.push(anchor);
+                trust_domains.extend(trust_domain);
             }
         }
         if anchors.is_empty() {
@@ -85,7 +90,18 @@ impl TrustBundle {
             sequence: document.spiffe_sequence,
             refresh_hint_secs: document.spiffe_refresh_hint,
             anchors,
+            trust_domains,
         })
+    }
+
+    /// False if every anchor that names a trust domain names another one.
+    pub fn may_be_of(&self, trust_domain: &str) -> bool {
+        self.trust_domains.is_empty() || self.trust_domains.contains(trust_domain)
+    }
+
+    /// The trust domains that anchors name; empty where none does.
+    pub fn trust_domains(&self) -> impl Iterator<Item = &str> {
+        self.trust_domains.iter().map(String::as_str)
     }
 
     /// `spiffe_sequence`: a bundle with a lower one than the highest ever accepted is a rollback (R066).
@@ -116,7 +132,11 @@ impl TrustBundle {
     }
 }
 
-fn anchor(index: usize, key: &Key) -> Result<TrustAnchor<'static>, TrustBundleError> {
+/// The anchor and, if it says so, the trust domain that it is of.
+fn anchor(
+    index: usize,
+    key: &Key,
+) -> Result<(TrustAnchor<'static>, Option<String>), TrustBundleError> {
     let refuse = |reason| TrustBundleError::Key { index, reason };
     let Some([encoded]) = key.x5c.as_deref() else {
         return Err(refuse("x5c must hold exactly one certificate"));
@@ -126,8 +146,9 @@ fn anchor(index: usize, key: &Key) -> Result<TrustAnchor<'static>, TrustBundleEr
     if !leaf::is_ca(&der).map_err(|source| TrustBundleError::Anchor { index, source })? {
         return Err(refuse("certificate is not of an authority"));
     }
+    let trust_domain = leaf::trust_domain(&der);
     let der = CertificateDer::from(der);
     let anchor = webpki::anchor_from_trusted_cert(&der)
         .map_err(|_| refuse("certificate cannot serve as an anchor"))?;
-    Ok(anchor.to_owned())
+    Ok((anchor.to_owned(), trust_domain))
 }

@@ -3,6 +3,7 @@
 //! Times are milliseconds since 1970 and absent where the clock was not to be trusted.
 
 use super::protocol::{ApiError, ApiErrorKind};
+use crate::provision::Attempt;
 use serde::{Deserialize, Serialize};
 
 /// The whole agent.
@@ -14,6 +15,9 @@ pub struct Status {
     pub stage: Stage,
     /// What the next stage lacks, for a person; `None` when there is no next one.
     pub lacking: Option<String>,
+    /// The last attempt to provision the device since its boot.
+    #[serde(default)]
+    pub provisioning: Option<Attempt>,
     /// Device id given to the fleet manager.
     pub device_id: String,
     /// The device's own identity.

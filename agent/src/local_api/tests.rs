@@ -16,6 +16,7 @@ fn status() -> Status {
         agent_version: "0.1.0".into(),
         stage: Stage::Trusted,
         lacking: Some("the fleet manager has not accepted the capabilities".into()),
+        provisioning: None,
         device_id: "d".into(),
         identity: IdentityStatus::default(),
         wfm: WfmStatus::default(),

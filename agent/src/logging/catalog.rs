@@ -95,6 +95,22 @@ messages! {
         "The device's identity expires soon",
         "The SVID's remaining time is short, and nobody has renewed it.",
         "Renew the SVID before the time in the message.";
+    DEVICE_UNPROVISIONED, WARN, "a7288d9936d7432fb9ac9641427031c9",
+        "The device is not provisioned",
+        "The device has no identity or does not know its fleet manager. It waits, and runs what it ran; the message says what is lacking and where it was looked for.",
+        "Provision it: `margoctl provision <directory>`, a drive with the label MARGOCONFIG, or systemd credentials. PROVISIONING.md says how.";
+    PROVISION_INSTALLED, INFO, "fd72a57befca48e0931629029f3bcb3c",
+        "The device was provisioned",
+        "A provisioning package was checked and installed. A running agent takes it up by itself.",
+        "None. `margoctl status` shows how far the device has come.";
+    PROVISION_REFUSED, ERROR, "4097c64d4c2a4a15bf212bb2cb79a75d",
+        "Provisioning was refused",
+        "A provisioning package is wrong, does not fit this device, or could not be installed. The device stays as it was; the message names each file and field.",
+        "Correct what the message names; `margoctl explain <code>` says more about each code.";
+    PROVISION_RECOVERED, INFO, "e05a5d725b9545f3a418492e7b0fe4a4",
+        "A provisioning that was cut off was completed",
+        "The power went while a package was being installed. It had been written completely, so it was put in place now.",
+        "None.";
     CLOCK_BEHIND, WARN, "9bddfa0deb43fe0f6c5a636fa37871b8",
         "The clock is behind",
         "The wall clock is before a time that has already passed, so certificates cannot be judged and the fleet manager is not contacted. Workloads are not affected.",

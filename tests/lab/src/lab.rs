@@ -165,6 +165,23 @@ impl Lab {
         Ok(self.pki.provision(dir, client, options, &self.endpoints)?)
     }
 
+    /// A certificate chain (PEM) for a client's own key, from its PKCS#10 request (PEM); accepts the client by policy.
+    ///
+    /// # Errors
+    /// When the request is not signed with its key.
+    pub fn sign_request(&self, client: &ClientId, request: &str) -> Result<String, LabError> {
+        self.wfm.site().clients.set_accepted(client, true)?;
+        Ok(self.pki.sign_request(client, request)?)
+    }
+
+    /// The trust bundle as it is now.
+    ///
+    /// # Errors
+    /// When a stored anchor cannot be read.
+    pub fn trust_bundle(&self) -> Result<serde_json::Value, LabError> {
+        Ok(self.pki.bundle()?)
+    }
+
     /// Accepts or refuses a client per request (R085): a refused one gets 403 on everything.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::fmt;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, PublicKeyData, SanType,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -55,7 +55,7 @@ impl Authority {
     pub(super) fn issue(
         &self,
         params: &CertificateParams,
-        key: &KeyPair,
+        key: &impl PublicKeyData,
     ) -> Result<String, PkiError> {
         let failed = |source| PkiError::Generate { name: self.name.clone(), source };
         let issuer_key = KeyPair::from_pem(&self.intermediate_key_pem).map_err(failed)?;

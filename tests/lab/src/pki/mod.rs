@@ -4,6 +4,7 @@
 mod authority;
 mod bundle;
 mod provision;
+mod request;
 mod svid;
 pub(crate) mod verify;
 
@@ -67,6 +68,12 @@ pub enum PkiError {
         kept: String,
         /// What was asked for.
         asked: String,
+    },
+    /// A certificate request that cannot be signed.
+    #[error("the certificate request is refused: {reason}")]
+    Request {
+        /// What is wrong with it.
+        reason: &'static str,
     },
     /// A rotation step that does not fit the present state.
     #[error("cannot {step}: {reason}")]
@@ -165,6 +172,20 @@ impl Pki {
     /// When the generator refuses, which is a bug.
     pub fn mint_client(&self, client: &ClientId, options: SvidOptions) -> Result<Svid, PkiError> {
         self.mint(&format!("/client/{client}"), options)
+    }
+
+    /// A client's certificate chain (PEM) for the key of its PKCS#10 request (PEM). The name is decided here.
+    ///
+    /// # Errors
+    /// When the request is not signed with its key.
+    pub fn sign_request(&self, client: &ClientId, request: &str) -> Result<String, PkiError> {
+        let key = request::RequestedKey::read(request)?;
+        let state = self.lock();
+        let authority = state.authorities.get(state.issuing).ok_or(PkiError::Rotation {
+            step: "issue",
+            reason: "the stored state names no authority",
+        })?;
+        svid::certify(authority, &self.client_spiffe_id(client), SvidOptions::default(), &key)
     }
 
     /// An SVID for the WFM itself, good unless the options name a defect.

@@ -58,7 +58,8 @@ fn lasts(pem: &[u8]) -> bool {
 }
 
 impl Pki {
-    /// Writes `svid.pem`, `svid.key` (0600), `bundle.json`, `bootstrap-anchors.pem` and `endpoints.json` (informative).
+    /// Writes a provisioning package (`margo-provision.toml`, `svid.pem`, `svid.key` (0600), `bundle.json`), and beside it
+    /// `bootstrap-anchors.pem` and `endpoints.json` (informative).
     /// A directory that exists is overwritten file by file, each at once, as an operator who renews would.
     ///
     /// # Errors
@@ -77,6 +78,11 @@ impl Pki {
         store::write_bytes(&dir.join("svid.key"), svid.key_pem.as_bytes(), 0o600)?;
         store::write_bytes(&dir.join("svid.pem"), svid.chain_pem.as_bytes(), 0o644)?;
         store::write_json(&dir.join("bundle.json"), &bundle, 0o644)?;
+        let settings = format!(
+            "[wfm]\nurl = {:?}\n\n[[registry]]\nhost = {:?}\ninsecure = true\n",
+            endpoints.wfm_url, endpoints.registry
+        );
+        store::write_bytes(&dir.join("margo-provision.toml"), settings.as_bytes(), 0o644)?;
         let web_anchor = self.web_anchor_pem();
         store::write_bytes(&dir.join("bootstrap-anchors.pem"), web_anchor.as_bytes(), 0o644)?;
         let note = Note { client: self.client_spiffe_id(client), endpoints: endpoints.clone() };

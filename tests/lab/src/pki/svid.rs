@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    SanType,
+    PublicKeyData, SanType,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -97,6 +97,19 @@ pub(super) fn mint(
     options: SvidOptions,
 ) -> Result<Svid, PkiError> {
     let failed = |source| PkiError::Generate { name: spiffe_id.to_owned(), source };
+    let key = KeyPair::generate().map_err(failed)?;
+    let chain_pem = certify(authority, spiffe_id, options, &key)?;
+    Ok(Svid { chain_pem, key_pem: key.serialize_pem() })
+}
+
+/// Issues the chain (PEM) for a key that may be somebody else's.
+pub(super) fn certify(
+    authority: &Authority,
+    spiffe_id: &str,
+    options: SvidOptions,
+    key: &impl PublicKeyData,
+) -> Result<String, PkiError> {
+    let failed = |source| PkiError::Generate { name: spiffe_id.to_owned(), source };
     let uri = |text: &str| Ok(SanType::URI(text.to_owned().try_into()?));
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name("margo lab svid");
@@ -135,12 +148,11 @@ pub(super) fn mint(
         )
         | None => {}
     }
-    let key = KeyPair::generate().map_err(failed)?;
-    let mut chain_pem = authority.issue(&params, &key)?;
+    let mut chain_pem = authority.issue(&params, key)?;
     if options.defect != Some(SvidDefect::NoIntermediate) {
         chain_pem.push_str(&authority.intermediate_pem);
     }
-    Ok(Svid { chain_pem, key_pem: key.serialize_pem() })
+    Ok(chain_pem)
 }
 
 /// Issues a web server certificate for a host, `localhost` and the address listened on.
