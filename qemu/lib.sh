@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the scripts of qemu/. Sourced, never run; leaves the shell in the project's directory.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

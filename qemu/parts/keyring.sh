@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Which certificates an image trusts. Sourced by build and bundle.
 
 # Subjects of the certificates in a PEM file, one a line.
