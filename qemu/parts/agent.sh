@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2016  # the caller sets the names; text for other shells stays as it is
 # The agent's programs and files, as agent/dist/README.md says. Sourced by build.
 
 # Sets `programs`, the directory with the built programs, and `native`, the one with programs that run here.
@@ -20,7 +20,7 @@ cross_build_agent() {
         [ -d "$sysroot/lib/rustlib/src/rust/library" ] || die "Rust has no standard library for $target" \
             "run: rustup target add $target (or, to build it from source: rustup component add rust-src)"
         export RUSTC_BOOTSTRAP=1
-        arguments=(-Zbuild-std=std,panic_abort)
+        arguments=('-Zbuild-std=std,panic_abort')
     fi
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
     export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc CC_x86_64_unknown_linux_gnu=x86_64-linux-gnu-gcc

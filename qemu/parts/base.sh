@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2016  # the caller sets the names; text for other shells stays as it is
 # The Debian part of the root, which is the same for every version. Sourced by build.
 
 # Sets `base`; makes it when its package list, initramfs settings or this file changed.

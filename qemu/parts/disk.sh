@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2016  # the caller sets the names; text for other shells stays as it is
 # The disk image: partition table, boot loader, boot environment, the root image in slot A. Sourced by build.
 # Neither root nor loop devices are needed: each partition is made as a file and copied to its place.
 
