@@ -1,6 +1,8 @@
+# shellcheck shell=bash disable=SC2016  # text for awk and other shells stays as it is
 # Shared by the scripts of qemu/. Sourced, never run; leaves the shell in the project's directory.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=tests/tools/common.sh
 source tests/tools/common.sh
 
 # Everything that is built or downloaded here; safe to remove.

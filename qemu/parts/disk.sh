@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154,SC2016  # the caller sets the names; text for other shells stays as it is
 # The disk image: partition table, boot loader, boot environment, the root image in slot A. Sourced by build.
 # Neither root nor loop devices are needed: each partition is made as a file and copied to its place.
 
@@ -14,8 +15,16 @@ make_grub() {
 grub_directory() {
     case $arch in
         amd64) echo /usr/lib/grub/x86_64-efi ;;
+        # That package exists for arm64 only, so its modules came with the base.
         arm64) echo "$built/grub-arm64/usr/lib/grub/arm64-efi" ;;
     esac
+}
+
+unpack_grub_modules() {
+    [ "$arch" = arm64 ] || return 0
+    rm -rf "$built/grub-arm64"
+    mkdir -p "$built/grub-arm64"
+    tar -C "$built/grub-arm64" -xf "$base" ./usr/lib/grub
 }
 
 # make_fat FILE MIB BITS LABEL ID DIRECTORY: a FAT file system with the files of a directory, without any random part.
@@ -27,13 +36,10 @@ make_fat() {
     qemu/tools sh -c 'MTOOLS_SKIP_CHECK=1 mcopy -s -m -Q -i "$1" "$2"/* ::' sh "$file" "$from"
 }
 
-# A new device runs slot A; slot B is empty, hence bad.
+# A new device runs slot A; slot B is empty, hence bad. The environment and its second copy.
 make_boot_environment() {
-    local to=$1 text file
-    text=$'# GRUB Environment Block\nmargo_env=1\nORDER=A B\nA_STATE=good\nA_TRIES=0\nB_STATE=bad\nB_TRIES=0\n'
-    for file in grubenv grubenv.bak; do
-        { printf '%s' "$text"; head -c $((1024 - ${#text})) /dev/zero | tr '\0' '#'; } > "$to/$file"
-    done
+    "$native/margo-boot-env" init "$1/grubenv"
+    cp "$1/grubenv" "$1/grubenv.bak"
 }
 
 # Start and size of partition NAME in bytes.
@@ -61,6 +67,7 @@ assemble_disk() {
     local parts=$1 disk=$2 total loader=BOOTX64.EFI
     [ "$arch" = amd64 ] || loader=BOOTAA64.EFI
     mkdir -p "$parts/esp/EFI/BOOT" "$parts/esp/grub" "$parts/env"
+    unpack_grub_modules
     make_grub "$parts/esp/EFI/BOOT/$loader"
     cp meta-margo/os/boot/grub.cfg "$parts/esp/grub/grub.cfg"
     make_boot_environment "$parts/env"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154,SC2016  # the caller sets the names; text for other shells stays as it is
 # Which certificates an image trusts. Sourced by build and bundle.
 
 # Subjects of the certificates in a PEM file, one a line.
