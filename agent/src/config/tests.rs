@@ -460,15 +460,41 @@ fn the_shipped_files_agree_with_the_defaults() {
 }
 
 #[test]
-fn every_line_of_the_unit_has_its_reason() {
-    let unit = shipped("systemd/system/margo-agent.service");
-    let mut above = "";
-    for line in unit.lines() {
-        let (name, _) = line.split_once('=').unwrap_or(("", ""));
-        // These say what the unit is, or go with the line above.
-        let is_plain = ["", "Description", "Documentation", "ExecStart"].contains(&name)
-            || name.ends_with("Mode");
-        assert!(line.starts_with('#') || is_plain || above.starts_with('#'), "{line}");
-        above = line;
+fn every_line_of_the_units_has_its_reason() {
+    for name in ["margo-agent.service", "margo-provision.service", "margo-provision-drive@.service"]
+    {
+        let unit = shipped(&format!("systemd/system/{name}"));
+        let mut above = "";
+        for line in unit.lines() {
+            let (directive, _) = line.split_once('=').unwrap_or(("", ""));
+            // These say what the unit is, or go with the line above.
+            let is_plain = ["", "Description", "Documentation", "Type", "DeviceAllow"]
+                .contains(&directive)
+                || (directive == "ExecStart" && name == "margo-agent.service")
+                || directive.ends_with("Mode");
+            assert!(line.starts_with('#') || is_plain || above.starts_with('#'), "{name}: {line}");
+            above = line;
+        }
     }
+}
+
+/// The units and the program must agree on who is asked, where the record is, and what the label is.
+#[test]
+fn the_units_of_provisioning_fit_the_program() {
+    let boot = shipped("systemd/system/margo-provision.service");
+    let drive = shipped("systemd/system/margo-provision-drive@.service");
+    let rule = shipped("udev/rules.d/80-margo-provision.rules");
+    assert!(boot.contains("\nExecStart=-/usr/bin/margoctl provision boot\n"));
+    assert!(boot.contains("\nImportCredential=margo.*\n"));
+    assert!(boot.contains("\nBefore=margo-agent.service\n"));
+    assert!(drive.contains("\nExecStart=-/usr/bin/margoctl provision drive /dev/%I\n"));
+    for unit in [&boot, &drive] {
+        assert!(unit.contains("\nRuntimeDirectory=margo-provision\n"));
+        assert!(unit.contains("\nRuntimeDirectoryPreserve=yes\n"));
+        assert!(unit.contains("\nReadWritePaths=-/etc/margo-agent\n"));
+    }
+    assert!(rule.contains("ENV{ID_FS_LABEL}==\"MARGOCONFIG\""), "{rule}");
+    assert!(rule.contains("+=\"margo-provision-drive@%k.service\""), "{rule}");
+    // I4: the agent restores without a drive and without a verdict on a package.
+    assert!(!drive.contains("Before=margo-agent"));
 }

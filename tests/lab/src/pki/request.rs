@@ -19,9 +19,8 @@ impl RequestedKey {
         let refuse = |reason| PkiError::Request { reason };
         let der = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes())
             .map_err(|_| refuse("it is not PEM"))?;
-        let request = match X509CertificationRequest::from_der(&der) {
-            Ok(([], request)) => request,
-            Ok(_) | Err(_) => return Err(refuse("it is no PKCS#10 request")),
+        let Ok(([], request)) = X509CertificationRequest::from_der(&der) else {
+            return Err(refuse("it is no PKCS#10 request"));
         };
         let info = &request.certification_request_info;
         let point = info.subject_pki.subject_public_key.data.to_vec();
