@@ -2,7 +2,7 @@
 
 use crate::desired::DesiredState;
 use crate::effect::Outcome;
-use crate::ids::{DeploymentId, Digest, EffectId};
+use crate::ids::{BootId, DeploymentId, Digest, EffectId, SlotName};
 use alloc::string::String;
 
 /// A fact the machine is told.
@@ -48,6 +48,18 @@ pub enum Event {
         /// Which deployment.
         deployment: DeploymentId,
     },
+    /// An operator wants this bundle installed, here and now.
+    FirmwareRequested {
+        /// Path or URL, as RAUC takes it.
+        location: String,
+    },
+    /// An operator wants the other slot to run: of a trial, its rejection.
+    FirmwareRollbackRequested,
+    /// An operator judges the trial, in place of the gate.
+    FirmwareJudged {
+        /// Commit it, or leave it.
+        good: bool,
+    },
 }
 
 /// What the driver found when it started.
@@ -76,11 +88,19 @@ pub enum StoreCondition {
     Lost,
 }
 
-/// A firmware slot.
+/// The slot the device booted from, and what is known of this boot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BootSlot {
-    /// RAUC's name of it, for example `rootfs.0`.
-    pub slot: String,
-    /// Whether it is marked good.
+    /// The slot.
+    pub slot: SlotName,
+    /// The slot an installation would write.
+    pub other: Option<SlotName>,
+    /// Whether the booted slot is marked good.
     pub committed: bool,
+    /// This boot.
+    pub boot: BootId,
+    /// Version of the running firmware, where it tells one.
+    pub version: Option<String>,
+    /// What the boot loader or the guard noted about a trial that ended, for a person.
+    pub note: Option<String>,
 }

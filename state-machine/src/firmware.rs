@@ -3,9 +3,9 @@
 //! While the booted slot is on trial nothing new is accepted, so that whatever goes wrong is the firmware's doing.
 
 use crate::event::BootSlot;
+use crate::ids::SlotName;
 use crate::step::Cx;
 use crate::transition::{Edge, MachineName, Transition, Why, edge};
-use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 /// Every change of the firmware machine.
@@ -28,12 +28,12 @@ pub enum Firmware {
     /// A committed slot is booted.
     Idle {
         /// RAUC's name of it.
-        slot: String,
+        slot: SlotName,
     },
     /// A slot that is not committed is booted.
     Trial {
         /// RAUC's name of it.
-        slot: String,
+        slot: SlotName,
     },
 }
 

@@ -70,6 +70,10 @@ impl Machine<'_> {
                 self.durable.onboarding.on_capabilities_changed(live, capabilities, cx);
             }
             Event::BootObserved { boot } => self.durable.firmware.on_boot(boot.as_ref(), cx),
+            // The firmware machine's own life comes with its implementation.
+            Event::FirmwareRequested { .. }
+            | Event::FirmwareRollbackRequested
+            | Event::FirmwareJudged { .. } => {}
             Event::SyncRequested => {
                 self.live.sync.on_requested(cx);
                 self.live.report.retry_at_ms = self.live.report.asked_until_ms;
@@ -485,7 +489,11 @@ fn unexpected(outcome: &Outcome) -> Failure {
         | Outcome::DeploymentPruned
         | Outcome::DeploymentRemoved
         | Outcome::ReportAccepted
-        | Outcome::GarbageCollected => {
+        | Outcome::GarbageCollected
+        | Outcome::FirmwarePrepared { .. }
+        | Outcome::FirmwareInstalled
+        | Outcome::SystemChecked { .. }
+        | Outcome::SlotMarked => {
             Failure::new(Code::Internal, "the effect ended with another effect's outcome")
         }
     }
