@@ -19,4 +19,5 @@ pub mod oci;
 mod restored;
 pub mod store;
 pub mod supervise;
+pub mod updater;
 pub mod workload;

@@ -38,6 +38,11 @@ impl Sources {
         )
     }
 
+    /// Below which everything is looked for.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The same tree below another root. Paths *inside* the configuration are not moved.
     pub fn under(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
