@@ -114,9 +114,11 @@ pub enum Effect {
     /// Look at everything about the device, apart from workloads, that a trial is judged by. Ends with
     /// [`Outcome::SystemChecked`].
     CheckSystem,
-    /// Mark the booted slot good (commit). Ends with [`Outcome::SlotMarked`].
+    /// Mark the booted slot good (commit). Ends with [`Outcome::SlotMarked`]; a failure means that it was looked at
+    /// afterwards and is not good.
     CommitSlot,
-    /// Mark the booted slot bad, so that the next boot leaves it. Ends with [`Outcome::SlotMarked`].
+    /// Mark the booted slot bad, so that the next boot leaves it. A slot that is committed is not marked, which is a
+    /// failure (I9). Ends with [`Outcome::SlotMarked`].
     RejectSlot,
     /// Make the other slot the next one to boot, if it is bootable. Ends with [`Outcome::SlotMarked`].
     ActivateOther,

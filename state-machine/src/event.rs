@@ -38,7 +38,7 @@ pub enum Event {
     },
     /// The slot the device booted from was looked at again: it may have been committed meanwhile.
     BootObserved {
-        /// The slot, where the firmware is managed.
+        /// The slot. `None` only where the firmware is not managed: it ends an attempt under way.
         boot: Option<BootSlot>,
     },
     /// The operator asked for a poll now, or the network came back.
@@ -71,7 +71,7 @@ pub struct Observation {
     pub capabilities: Digest,
     /// The desired state that ships in the image, verified and stored, if there is one.
     pub preload: Option<DesiredState>,
-    /// The slot the device booted from, where the firmware is managed.
+    /// The slot the device booted from. `None` only where the firmware is not managed: it ends an attempt under way.
     pub boot: Option<BootSlot>,
 }
 

@@ -180,6 +180,13 @@ impl Policy {
         self.may_talk(now) && (self.poll_hours.is_empty() || minute_of_day(now).is_none_or(inside))
     }
 
+    /// Whether an installation of firmware, and with it a restart, may begin. With no trusted wall time: yes.
+    pub fn may_install(&self, now: &Now) -> bool {
+        let hours = &self.firmware.hours;
+        let inside = |minute| hours.iter().any(|span| span.contains(minute));
+        hours.is_empty() || minute_of_day(now).is_none_or(inside)
+    }
+
     /// When to look again at a closed window: the next full minute, in monotonic milliseconds.
     ///
     /// A minute is coarse on purpose: wall time may step, so no far deadline is derived from it.

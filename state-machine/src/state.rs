@@ -1,7 +1,7 @@
 //! The machine's whole state: what survives a power cut and what does not.
 
 use crate::engine::Engine;
-use crate::firmware::Firmware;
+use crate::firmware::{self, Firmware};
 use crate::ids::{DeploymentId, Digest, EffectId};
 use crate::onboarding::{self, Onboarding};
 use crate::report::{self, Outbox};
@@ -34,7 +34,7 @@ pub struct Durable {
     pub workloads: BTreeMap<DeploymentId, Workload>,
     /// What the WFM is to be told.
     pub outbox: Outbox,
-    /// The booted slot.
+    /// Firmware: what is booted, what is deployed, the attempt under way.
     pub firmware: Firmware,
 }
 
@@ -51,6 +51,8 @@ pub struct Live {
     pub workloads: BTreeMap<DeploymentId, workload::Live>,
     /// Reports.
     pub report: report::Live,
+    /// Firmware.
+    pub firmware: firmware::Live,
     /// The container engine.
     pub engine: Engine,
     /// Artifacts may have become unneeded.
@@ -62,7 +64,8 @@ pub struct Live {
 impl Durable {
     /// Every revision whose artifacts must be kept.
     pub fn revisions(&self) -> BTreeSet<&Digest> {
-        self.workloads.values().flat_map(Workload::revisions).collect()
+        let workloads = self.workloads.values().flat_map(Workload::revisions);
+        workloads.chain(self.firmware.revisions()).collect()
     }
 }
 
