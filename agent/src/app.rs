@@ -14,10 +14,11 @@ use crate::logging::{ErrorChain, LevelHandle, catalog};
 use crate::restored::RestoreWatch;
 use crate::store::{Condition, Copies, Store, StoreError};
 use crate::supervise::{self, Signal, Signals, Watchdog};
-use crate::updater::{BootFacts, Health, Pace, Updater};
+use crate::updater::{self, BootFacts, Health, Pace, Updater};
 use state_machine::backoff::seed_of;
 use state_machine::desired::DesiredState;
-use state_machine::event::{Event, Observation, StoreCondition};
+use state_machine::event::{BootSlot, Event, Observation, StoreCondition};
+use state_machine::firmware::Firmware;
 use state_machine::state::Durable;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -121,16 +122,21 @@ async fn run_once(
     let floor_unix_ms = clock.floor_unix_ms();
     let engine = Engine::connect(&settings.engine.socket).map_err(RunError::Engine)?;
     let boot = BootFacts::gather(sources.root());
-    let updater = updater(&settings, &boot, sources);
+    let updater = make_updater(&settings, &boot, sources);
     let (device, capabilities) = executor::capabilities(&settings, &state_dir, updater.as_ref())
         .map_err(RunError::Describe)?;
 
+    let saved_firmware = loaded.document.as_ref().map(|durable| &durable.firmware);
+    let booted = match &updater {
+        Some(updater) => booted(updater, &boot, saved_firmware, sources).await,
+        None => None,
+    };
     let started = Event::Started {
         observation: Observation {
             store: condition(&loaded.condition),
             capabilities: capabilities.digest(),
             preload: preload(&settings, &artifacts, loaded.document.as_ref()),
-            boot: None,
+            boot: booted,
         },
     };
     let policy = executor::policy(&settings, jitter_seed(&settings));
@@ -279,7 +285,7 @@ fn preload(
 }
 
 /// The updater, if the firmware is this agent's to update.
-fn updater(settings: &Settings, facts: &BootFacts, sources: &Sources) -> Option<Updater> {
+fn make_updater(settings: &Settings, facts: &BootFacts, sources: &Sources) -> Option<Updater> {
     if !facts.is_managed(settings.firmware.mode) {
         return None;
     }
@@ -289,6 +295,28 @@ fn updater(settings: &Settings, facts: &BootFacts, sources: &Sources) -> Option<
         require_running: settings.firmware.require_system_running,
     };
     Some(Updater::new(facts.clone(), health, Pace::default()))
+}
+
+/// The booted slot. RAUC is waited for only where nothing else knows the slot and an update is under way, which
+/// would be given up without it.
+async fn booted(
+    updater: &Updater,
+    facts: &BootFacts,
+    saved: Option<&Firmware>,
+    sources: &Sources,
+) -> Option<BootSlot> {
+    let seen = updater::first_sight(sources.root(), facts, saved).await;
+    let is_under_way = saved.is_some_and(|saved| saved.update.is_some());
+    if seen.is_some() || !is_under_way {
+        return seen;
+    }
+    match updater.boot().await {
+        Ok(boot) => Some(boot),
+        Err(failure) => {
+            tracing::error!(%failure, "the booted slot is unknown: the update is given up");
+            None
+        }
+    }
 }
 
 /// Differs between devices, stays the same on one.

@@ -1,7 +1,7 @@
 //! What can go wrong in `margoctl`, what to do about it, and the exit code it ends with.
 
 use crate::config::ConfigErrors;
-use crate::local_api::{ApiErrorKind, ClientError};
+use crate::local_api::{ApiErrorKind, ClientError, FailureStatus};
 use std::io;
 
 /// How `margoctl` ends. Documented in its help; never renumbered.
@@ -66,6 +66,9 @@ pub(super) enum CtlError {
     /// There is no such failure code.
     #[error("there is no failure code {code:?}{}", did_you_mean(suggestion.as_deref()))]
     UnknownCode { code: String, suggestion: Option<String> },
+    /// The firmware that was waited for was not installed.
+    #[error("{}: {}", .0.code, .0.message)]
+    FirmwareFailed(Box<FailureStatus>),
     /// There is no such command to print the manual page of.
     #[error("margoctl has no command {name:?}")]
     UnknownCommand { name: String },
@@ -101,7 +104,7 @@ impl CtlError {
             },
             Self::UnknownCode { .. } | Self::UnknownCommand { .. } => Exit::NotFound,
             Self::ReadApp { .. } | Self::Config(_) | Self::NoChecker => Exit::Failed,
-            Self::Unexpected | Self::Output(_) => Exit::Failed,
+            Self::Unexpected | Self::Output(_) | Self::FirmwareFailed(_) => Exit::Failed,
         }
     }
 
@@ -126,6 +129,7 @@ impl CtlError {
                 | ApiErrorKind::Refused
                 | ApiErrorKind::Unavailable => None,
             },
+            Self::FirmwareFailed(failure) => Some(failure.next_action.clone()),
             Self::UnknownCode { .. } => Some("`margoctl explain` lists all codes".into()),
             Self::UnknownCommand { .. } => Some("`margoctl help` lists all commands".into()),
             Self::Client(ClientError::Strange { .. })

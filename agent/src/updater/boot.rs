@@ -4,8 +4,11 @@
 //! managed at all. Restoring workloads waits for none of it (I4).
 
 use crate::config::FirmwareMode;
+use state_machine::ids::SlotName;
 use std::path::Path;
 
+/// Most slots looked at (I11).
+const SLOTS_MAX: usize = 32;
 /// Longest file read here, in bytes (I11).
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 const BOOT_ID: &str = "proc/sys/kernel/random/boot_id";
@@ -24,6 +27,8 @@ pub struct BootFacts {
     pub version: Option<String>,
     /// `compatible` in RAUC's configuration.
     pub compatible: Option<String>,
+    /// Name and bootname of each bootable slot in RAUC's configuration.
+    pub slots: Vec<(String, String)>,
 }
 
 impl BootFacts {
@@ -34,6 +39,16 @@ impl BootFacts {
             FirmwareMode::On => true,
             FirmwareMode::Off => false,
         }
+    }
+
+    /// RAUC's names of the slot that the boot loader calls so, and of the other one of its class.
+    pub(super) fn slots_by(&self, bootname: &str) -> Option<(SlotName, Option<SlotName>)> {
+        let (name, _) = self.slots.iter().find(|(_, known)| known == bootname)?;
+        let class = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        let is_other =
+            |(other, _): &&(String, String)| other != name && class(other) == class(name);
+        let other = self.slots.iter().find(is_other);
+        Some((SlotName::new(&**name), other.map(|(other, _)| SlotName::new(&**other))))
     }
 
     /// Reads them below `root`. What cannot be read is absent.
@@ -47,14 +62,13 @@ impl BootFacts {
             boot => boot,
         };
         let configs = RAUC_CONFIGS.iter().map(|path| file(path));
+        let config = configs.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
         Self {
             boot: boot.trim().to_owned(),
             bootname: argument(&file("proc/cmdline"), "rauc.slot"),
             version: release.and_then(|text| assignment(&text, "IMAGE_VERSION")),
-            compatible: configs
-                .into_iter()
-                .find(|text| !text.is_empty())
-                .and_then(|text| keyfile_value(&text, "system", "compatible")),
+            compatible: keyfile_value(&config, "system", "compatible"),
+            slots: slots(&config),
         }
     }
 }
@@ -99,6 +113,18 @@ fn keyfile_value(text: &str, section: &str, key: &str) -> Option<String> {
     None
 }
 
+/// `[slot.NAME]` sections that have a `bootname`.
+fn slots(config: &str) -> Vec<(String, String)> {
+    let names = config.lines().filter_map(|line| {
+        line.trim().strip_prefix("[slot.").and_then(|rest| rest.strip_suffix(']'))
+    });
+    let slot = |name: &str| {
+        let bootname = keyfile_value(config, &format!("slot.{name}"), "bootname")?;
+        Some((named(name)?, bootname))
+    };
+    names.filter_map(slot).take(SLOTS_MAX).collect()
+}
+
 fn named(value: &str) -> Option<String> {
     let value = super::text(value);
     (!value.is_empty()).then_some(value)
@@ -129,6 +155,8 @@ mod tests {
         assert_eq!(facts.bootname.as_deref(), Some("A"));
         assert_eq!(facts.version.as_deref(), Some("1.2.0"));
         assert_eq!(facts.compatible.as_deref(), Some("dev-1"));
+        let (slot, other) = facts.slots_by("A").unwrap();
+        assert_eq!((slot.as_str(), other.unwrap().as_str()), ("rootfs.0", "rootfs.1"));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! | `install` | one installation, from the wish to the proof |
 //! | `slots`, `bundle` | what RAUC says, read into types |
 //! | `reason` | what RAUC's error texts mean |
-//! | `boot` | what is known of this boot |
+//! | `boot`, `first_sight` | what is known of this boot without D-Bus |
 //! | `system` | health of the system, restart |
 //!
 //! Decides nothing: what is installed, judged and marked when is the machine's.
@@ -15,6 +15,7 @@
 mod boot;
 mod bundle;
 mod dbus;
+mod first_sight;
 mod install;
 mod rauc;
 mod reason;
@@ -22,6 +23,7 @@ mod slots;
 mod system;
 
 pub use boot::BootFacts;
+pub use first_sight::first_sight;
 pub use rauc::{Pace, Progress};
 pub use slots::{Slot, Slots};
 pub use system::Health;
