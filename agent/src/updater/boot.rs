@@ -143,7 +143,8 @@ mod tests {
             ("etc/os-release", "ID=margo\nIMAGE_VERSION=\"1.2.0\"\n"),
             (
                 "usr/lib/rauc/system.conf",
-                "[keyring]\ncompatible=no\n[system]\ncompatible = dev-1\n",
+                "[keyring]\ncompatible=no\n[system]\ncompatible = dev-1\n[slot.rootfs.0]\nbootname=A\n\
+                 [slot.data.0]\ndevice=x\n[slot.rootfs.1]\nbootname=B\n",
             ),
         ] {
             let path = root.path().join(path);

@@ -8,13 +8,13 @@ use zbus::{OwnedVariant, Variant};
 
 /// Where RAUC reads a bundle from, as it wants to be told.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Origin {
+pub struct Origin {
     /// A path or a URL.
-    pub(crate) location: String,
+    pub location: String,
     /// Headers of every request, `Name: value`; may hold a token.
-    pub(crate) headers: Vec<String>,
+    pub headers: Vec<String>,
     /// PEM file of the authority that signed the server's certificate.
-    pub(crate) tls_ca: Option<String>,
+    pub tls_ca: Option<String>,
 }
 
 impl std::fmt::Debug for Origin {
@@ -26,12 +26,12 @@ impl std::fmt::Debug for Origin {
 
 impl Origin {
     /// A path or URL that needs nothing else.
-    pub(crate) fn plain(location: impl Into<String>) -> Self {
+    pub fn plain(location: impl Into<String>) -> Self {
         Self { location: location.into(), headers: Vec::new(), tls_ca: None }
     }
 
     /// Whether RAUC reads it over the network while it installs.
-    pub(crate) fn is_streamed(&self) -> bool {
+    pub fn is_streamed(&self) -> bool {
         ["http://", "https://"].iter().any(|scheme| self.location.starts_with(scheme))
     }
 

@@ -82,19 +82,29 @@ pub(super) trait Login {
 }
 
 /// The system bus. Connects when it is first needed, and again after the bus was restarted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Bus {
+    /// Another bus than the system's, for tests.
+    address: Option<String>,
     connection: Mutex<Option<Connection>>,
 }
 
 impl Bus {
+    pub(super) fn new(address: Option<String>) -> Self {
+        Self { address, connection: Mutex::default() }
+    }
+
     /// A connection that was alive a moment ago.
     pub(super) async fn connection(&self) -> zbus::Result<Connection> {
         let mut kept = self.connection.lock().await;
         if let Some(connection) = kept.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(connection.clone());
         }
-        let building = Box::pin(Builder::system().build());
+        let builder = match &self.address {
+            Some(address) => Builder::address(address.as_str()),
+            None => Builder::system(),
+        };
+        let building = Box::pin(builder.build());
         let connection = match tokio::time::timeout(CONNECT_TIMEOUT, building).await {
             Ok(connection) => connection?,
             Err(_) => return Err(zbus::Error::Failure("the bus does not answer".to_owned())),

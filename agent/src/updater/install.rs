@@ -225,9 +225,8 @@ impl Rauc {
             target.transaction.as_deref() == Some(&order.transaction)
                 || matches!(target.status.as_str(), "pending" | "failed")
         });
-        let is_good =
-            slots.named(&order.target).is_some_and(|target| target.is_good != Some(false));
-        if is_good && (is_touched || !stayed) {
+        // Also if RAUC calls it bad: a trial that is still to be tried is called so too.
+        if is_touched || !stayed {
             self.mark("bad", "other").await?;
         }
         Ok(())

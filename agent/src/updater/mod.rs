@@ -28,7 +28,7 @@ pub use rauc::{Pace, Progress};
 pub use slots::{Slot, Slots};
 pub use system::Health;
 
-pub(crate) use bundle::Origin;
+pub use bundle::Origin;
 use dbus::text;
 use install::Order;
 use rauc::Rauc;
@@ -57,7 +57,12 @@ struct Inner {
 impl Updater {
     /// An updater that has asked nothing yet.
     pub fn new(facts: BootFacts, health: Health, pace: Pace) -> Self {
-        let rauc = Rauc::new(pace);
+        Self::on_bus(facts, health, pace, None)
+    }
+
+    /// The same on another bus than the system's, named by its D-Bus address.
+    pub fn on_bus(facts: BootFacts, health: Health, pace: Pace, address: Option<String>) -> Self {
+        let rauc = Rauc::new(pace, address);
         let wanted_checked = AtomicBool::new(false);
         Self { inner: Arc::new(Inner { rauc, facts, health, wanted_checked }) }
     }
@@ -107,7 +112,7 @@ impl Updater {
     ///
     /// # Errors
     /// [`Code::FirmwareRejected`], [`Code::FirmwareFetchFailed`], [`Code::FirmwareUnavailable`].
-    pub(crate) async fn inspect(&self, origin: &Origin) -> Result<Bundle, Failure> {
+    pub async fn inspect(&self, origin: &Origin) -> Result<Bundle, Failure> {
         let rauc = &self.inner.rauc;
         let compatible = rauc.compatible().await;
         let compatible = compatible.map_err(|refusal| refusal.to_failure("asking RAUC"))?;
@@ -118,7 +123,7 @@ impl Updater {
     ///
     /// # Errors
     /// Why there is no new firmware in `target`; the booted slot is the next to boot then.
-    pub(crate) async fn install(
+    pub async fn install(
         &self,
         transaction: &TransactionId,
         origin: Origin,
@@ -139,7 +144,7 @@ impl Updater {
     ///
     /// # Errors
     /// [`Code::FirmwareUnavailable`].
-    pub(crate) async fn join(
+    pub async fn join(
         &self,
         transaction: &TransactionId,
         target: &SlotName,
@@ -159,7 +164,8 @@ impl Updater {
         if !slots.is_primary(booted) {
             rauc.mark("active", "booted").await?;
         }
-        if slots.other().is_some_and(|other| other.is_good != Some(false)) {
+        // Also one that RAUC calls bad: a trial that is still to be tried is called so too.
+        if slots.other().is_some() {
             rauc.mark("bad", "other").await?;
         }
         Ok(())

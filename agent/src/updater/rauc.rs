@@ -91,9 +91,9 @@ pub(super) struct Rauc {
 }
 
 impl Rauc {
-    pub(super) fn new(pace: Pace) -> Self {
+    pub(super) fn new(pace: Pace, bus: Option<String>) -> Self {
         Self {
-            bus: Bus::default(),
+            bus: Bus::new(bus),
             pace,
             turn: tokio::sync::Mutex::default(),
             progress: watch::channel(None).0,

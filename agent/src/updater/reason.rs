@@ -20,6 +20,7 @@ pub(super) enum Doing {
 /// In this order: the first line with a fragment that occurs decides.
 const TABLE: &[(Code, &[&str])] = &[
     (Code::NoSpace, &["no space left", "disk quota exceeded"]),
+    (Code::FirmwareFetchFailed, &["no such file", "failed to open bundle for reading"]),
     (
         Code::FirmwareRejected,
         &[
@@ -67,7 +68,6 @@ const TABLE: &[(Code, &[&str])] = &[
             "remote",
             "download",
             "transfer",
-            "no such file",
             "failed to open bundle",
             "network",
             "ssl",
@@ -126,6 +126,7 @@ mod tests {
             (FirmwareRejected, "Signature size (7) exceeds bundle size"),
             (FirmwareFetchFailed, "failed to open bundle: Could not resolve host: r.example"),
             (FirmwareFetchFailed, "Failed to open file “/x.raucb”: No such file or directory"),
+            (FirmwareFetchFailed, "Invalid bundle format: Failed to open bundle for reading: x"),
             (FirmwareFetchFailed, "unexpected HTTP response code 404"),
             (NoSpace, "write error: No space left on device"),
             (FirmwareInstallFailed, "Post-install handler error: Child process exited with code 1"),

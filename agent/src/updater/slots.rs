@@ -3,7 +3,7 @@
 
 use super::dbus::text;
 use std::collections::HashMap;
-use zbus::OwnedVariant;
+use zbus::{OwnedVariant, Variant};
 
 /// Most slots looked at (I11).
 const SLOTS_MAX: usize = 32;
@@ -112,13 +112,20 @@ fn slot(name: &str, keys: &HashMap<String, OwnedVariant>) -> Slot {
 
 /// A value's text; `None` for a value of another type.
 pub(super) fn string(value: &OwnedVariant) -> Option<String> {
-    <&str>::try_from(value).ok().map(text)
+    fn plain(value: &Variant<'_>) -> Option<String> {
+        match value {
+            Variant::Str(said) => Some(text(said)),
+            // In a dictionary inside of a value.
+            Variant::Variant(inner) => plain(inner),
+            _ => None,
+        }
+    }
+    plain(value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zbus::Variant;
 
     fn entry(
         name: &str,
