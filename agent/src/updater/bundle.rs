@@ -1,6 +1,6 @@
 //! Bundles: where RAUC reads one from, and what it finds in it.
 
-use super::slots::string;
+use super::slots::{peel, string};
 use state_machine::effect::Bundle;
 use state_machine::failure::{Code, Failure};
 use std::collections::HashMap;
@@ -59,14 +59,16 @@ pub(super) struct Contents {
 impl Contents {
     /// Reads the answer; what is absent stays empty.
     pub(super) fn read(answer: &HashMap<String, OwnedVariant>) -> Self {
-        let update = answer.get("update").and_then(|update| {
-            HashMap::<String, OwnedVariant>::try_from(update.try_clone().ok()?).ok()
-        });
-        let find = |key: &str| string(update.as_ref()?.get(key)?).filter(|found| !found.is_empty());
+        let find = |wanted: &str| {
+            let Variant::Dict(update) = peel(answer.get("update")?) else { return None };
+            let (_, found) =
+                update.iter().find(|(key, _)| string(key).as_deref() == Some(wanted))?;
+            string(found).filter(|found| !found.is_empty())
+        };
         Self {
             compatible: find("compatible").unwrap_or_default(),
             version: find("version").unwrap_or_default(),
-            manifest: answer.get("manifest-hash").and_then(string),
+            manifest: answer.get("manifest-hash").and_then(|hash| string(hash)),
         }
     }
 

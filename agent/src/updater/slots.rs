@@ -111,16 +111,19 @@ fn slot(name: &str, keys: &HashMap<String, OwnedVariant>) -> Slot {
 }
 
 /// A value's text; `None` for a value of another type.
-pub(super) fn string(value: &OwnedVariant) -> Option<String> {
-    fn plain(value: &Variant<'_>) -> Option<String> {
-        match value {
-            Variant::Str(said) => Some(text(said)),
-            // In a dictionary inside of a value.
-            Variant::Variant(inner) => plain(inner),
-            _ => None,
-        }
+pub(super) fn string(value: &Variant<'_>) -> Option<String> {
+    match peel(value) {
+        Variant::Str(said) => Some(text(said)),
+        _ => None,
     }
-    plain(value)
+}
+
+/// A value without the variants it is wrapped in: RAUC wraps once or twice.
+pub(super) fn peel<'v, 'a>(value: &'v Variant<'a>) -> &'v Variant<'a> {
+    match value {
+        Variant::Variant(inner) => peel(inner),
+        other => other,
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Size of an image.
+pub(crate) const IMAGE_BYTES: usize = 1 << 20;
+
 /// The boot loader: three files. A slot is `good`, `trial` or `bad`.
 const BACKEND: &str = r#"#!/bin/sh
 env=$(dirname "$0")/env
@@ -91,13 +94,13 @@ fn run(command: &mut Command) {
 /// Waits for a condition.
 pub(crate) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
+    let mut look_again = tokio::time::interval(Duration::from_millis(10));
     loop {
         if let Some(found) = look() {
             return found;
         }
         assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
-        tokio::task::yield_now().await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        look_again.tick().await;
     }
 }
 
@@ -192,7 +195,7 @@ impl Rig {
             .map(|name| std::fs::read_to_string(self.path(name)).unwrap().trim().to_owned())
     }
 
-    /// A bundle whose image is filled with one byte.
+    /// A bundle whose image is made from its name.
     pub(crate) fn bundle(&self, name: &str, edit: impl Fn(String) -> String) -> String {
         self.bundle_signed_by("key", name, edit)
     }
@@ -205,7 +208,7 @@ impl Rig {
     ) -> String {
         let content = self.path(&format!("content-{name}"));
         std::fs::create_dir(&content).unwrap();
-        std::fs::write(content.join("rootfs.img"), vec![name.len() as u8; 1 << 20]).unwrap();
+        std::fs::write(content.join("rootfs.img"), image(name)).unwrap();
         let manifest = "[update]\ncompatible=margo-test\nversion=2.0.0\n\
                         [bundle]\nformat=plain\n[image.rootfs]\nfilename=rootfs.img\n";
         std::fs::write(content.join("manifest.raucm"), edit(manifest.to_owned())).unwrap();
@@ -233,6 +236,18 @@ impl Rig {
     pub(crate) async fn slots(&self) -> Slots {
         self.updater.slots().await.unwrap()
     }
+}
+
+/// Bytes that do not compress to nothing: a bundle in verity format has a least size.
+pub(crate) fn image(name: &str) -> Vec<u8> {
+    let mut state = u32::try_from(name.len()).unwrap().wrapping_mul(2_654_435_761).max(1);
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(next).take(IMAGE_BYTES / 4).flatten().collect()
 }
 
 fn updater(address: &str, dir: &Path) -> Updater {

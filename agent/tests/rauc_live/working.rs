@@ -1,6 +1,6 @@
 //! What works: reading bundles, installing, marking, joining.
 
-use crate::rig::{Rig, transaction};
+use crate::rig::{IMAGE_BYTES, Rig, image, transaction};
 use margo_agent::updater::Origin;
 use state_machine::failure::Code;
 use state_machine::ids::SlotName;
@@ -61,7 +61,7 @@ async fn an_installation_is_proved_by_the_slot_and_not_repeated() {
     assert!(rig.slots().await.holds("rootfs.1", "t1"));
     assert_eq!(rig.slots().await.named("rootfs.1").unwrap().version.as_deref(), Some("2.0.0"));
     let slot = std::fs::read(rig.path("slot-b")).unwrap();
-    assert!(slot[..1 << 20].iter().all(|byte| *byte == 4), "the image is in the slot");
+    assert!(slot[..IMAGE_BYTES] == image("good"), "the image is in the slot");
     assert_eq!(*rig.updater.progress().borrow(), None);
 
     // After a restart of the agent, the bundle gone: known from the slot alone.

@@ -240,8 +240,9 @@ impl Fake {
     /// Stays busy until it has been asked so often.
     async fn wait_for_questions(&self, count: u32) {
         self.world().busy_calls = count;
+        let mut look_again = tokio::time::interval(std::time::Duration::from_millis(2));
         while self.world().busy_calls > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            look_again.tick().await;
         }
     }
 }
