@@ -34,8 +34,16 @@ mod tests {
         match value {
             Value::Object(fields) => {
                 for (name, field) in fields.iter_mut() {
-                    // These are keyed by deployment or component; `phase` and `firmware` by variant.
-                    let keyed = ["workloads", "deployments", "held", "phase", "firmware"];
+                    // These are keyed by deployment or component; the others by variant.
+                    let keyed = [
+                        "workloads",
+                        "deployments",
+                        "held",
+                        "phase",
+                        "booted",
+                        "origin",
+                        "verdict",
+                    ];
                     extend(field, keyed.contains(&name.as_str()));
                 }
                 if !is_map {

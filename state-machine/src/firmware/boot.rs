@@ -60,10 +60,11 @@ impl Firmware {
             Some(Reading::Done) => self.succeed(live, cx),
             Some(Reading::Unwanted) => self.go(live, Phase::Rejecting, Why::BootObserved, cx),
             Some(Reading::Left) => {
-                if let Some(failure) = self.update.as_ref().map(|update| why_left(update, boot)) {
+                let left = self.update.as_ref().map(|u| (why_left(u, boot), why(u.phase)));
+                if let Some((failure, why)) = left {
                     // What is booted instead may be on trial itself; that is another story.
                     self.booted = Booted::Committed { slot: boot.slot.clone() };
-                    self.fail(live, failure, Why::RolledBack, cx);
+                    self.fail(live, failure, why, cx);
                 }
             }
             Some(Reading::Overtaken) => {
@@ -71,6 +72,11 @@ impl Firmware {
                 self.update = None;
                 self.adopt_foreign(live, boot, prev, workloads, cx);
             }
+        }
+        let is_early = self.update.as_ref().is_some_and(|update| update.phase.is_early());
+        if is_early && boot.other.is_none() {
+            // There is nowhere to install to; preparing anew says so.
+            self.abandon(live, Why::Unwanted, cx);
         }
         if !boot.committed && self.update.is_none() {
             let prev = if reading.is_none() { prev } else { "idle" };
@@ -185,6 +191,15 @@ fn read(update: &Update, boot: &BootSlot, is_start: bool) -> Reading {
             false,
             false,
         ) => Reading::Left,
+    }
+}
+
+/// What ends an attempt whose slot does not run. Before it was to be booted that can only be somebody else's doing.
+const fn why(phase: Phase) -> Why {
+    match phase {
+        Phase::Preparing | Phase::Ready | Phase::Installing | Phase::Returning => Why::Failed,
+        Phase::Discarding => Why::Discarded,
+        Phase::Installed | Phase::Trial | Phase::Committing | Phase::Rejecting => Why::RolledBack,
     }
 }
 

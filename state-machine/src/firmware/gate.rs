@@ -129,12 +129,7 @@ impl Firmware {
             return;
         }
         let from = from.clone();
-        let Some(target) = live.boot.as_ref().and_then(|boot| boot.other.clone()) else {
-            let text = "this device has no other slot to install to";
-            let failure = Failure::new(Code::FirmwareInstallFailed, text);
-            self.fail(live, failure, Why::Failed, cx);
-            return;
-        };
+        let Some(target) = live.boot.as_ref().and_then(|boot| boot.other.clone()) else { return };
         let ran = |(id, workload): &(&DeploymentId, &Workload)| {
             workload.dropped_by.is_none()
                 && !workload.held.is_empty()
@@ -161,10 +156,7 @@ impl Firmware {
             Phase::Trial => {
                 let health = self.health(live, around);
                 match &health {
-                    Health::Broken(failure) => {
-                        live.healthy_since_ms = None;
-                        live.last_failure = Some(failure.clone());
-                    }
+                    Health::Broken(_) => live.healthy_since_ms = None,
                     Health::Good => {
                         live.healthy_since_ms.get_or_insert(cx.now.monotonic_ms);
                     }
@@ -220,7 +212,7 @@ impl Firmware {
                 Health::Good => {}
                 Health::Pending => is_pending = true,
                 Health::Broken(failure) => {
-                    let text = format!("workload {id}: {failure}");
+                    let text = format!("workload {id}: {}", failure.message);
                     return Health::Broken(Failure { message: cut(text), ..failure });
                 }
             }
@@ -277,7 +269,7 @@ impl Firmware {
 
 fn unhealthy(health: Health) -> Failure {
     let text = match health {
-        Health::Broken(failure) => failure.message,
+        Health::Broken(failure) => format!("{failure}"),
         Health::Good => "it was not healthy for long enough".into(),
         Health::Pending => "its health could not be told in time".into(),
     };
