@@ -204,7 +204,8 @@ impl Firmware {
     pub(crate) fn health(&self, live: &Live, around: &Surroundings<'_>) -> Health {
         let Some(update) = &self.update else { return Health::Pending };
         if update.engine && !around.engine_connected {
-            return Health::Broken(Failure::new(Code::EngineUnavailable, "the engine is away"));
+            let text = "the container engine is away";
+            return Health::Broken(Failure::new(Code::FirmwareUnhealthy, text));
         }
         let mut is_pending = live.system.is_none() || live.check.is_some();
         for id in &update.baseline {
@@ -212,13 +213,14 @@ impl Firmware {
                 Health::Good => {}
                 Health::Pending => is_pending = true,
                 Health::Broken(failure) => {
-                    let text = format!("workload {id}: {}", failure.message);
-                    return Health::Broken(Failure { message: cut(text), ..failure });
+                    let text = format!("workload {id}: {failure}");
+                    return Health::Broken(Failure::new(Code::FirmwareUnhealthy, text));
                 }
             }
         }
         if let Some(failure) = live.system.iter().flatten().next() {
-            return Health::Broken(failure.clone());
+            let text = format!("{failure}");
+            return Health::Broken(Failure::new(Code::FirmwareUnhealthy, text));
         }
         if is_pending { Health::Pending } else { Health::Good }
     }
@@ -268,15 +270,11 @@ impl Firmware {
 }
 
 fn unhealthy(health: Health) -> Failure {
-    let text = match health {
-        Health::Broken(failure) => format!("{failure}"),
-        Health::Good => "it was not healthy for long enough".into(),
-        Health::Pending => "its health could not be told in time".into(),
-    };
-    Failure::new(Code::FirmwareUnhealthy, text)
-}
-
-/// As short as a failure's message has to be (I11).
-fn cut(text: alloc::string::String) -> alloc::string::String {
-    Failure::new(Code::Internal, text).message
+    match health {
+        Health::Broken(failure) => failure,
+        Health::Good => Failure::new(Code::FirmwareUnhealthy, "it was not healthy for long enough"),
+        Health::Pending => {
+            Failure::new(Code::FirmwareUnhealthy, "its health could not be told in time")
+        }
+    }
 }

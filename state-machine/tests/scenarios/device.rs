@@ -253,8 +253,11 @@ impl Device {
         let (begun, asleep) = (self.answer.len(), self.now.monotonic_ms);
         for _ in 0..100 {
             self.wait_for_alarm()?;
-            while let Some(id) = self.find(|e| matches!(e, Effect::ObserveDeployment { .. })) {
-                self.finish(id, Outcome::DeploymentObserved { mismatches: Vec::new() });
+            let looks =
+                |e: &Effect| matches!(e, Effect::ObserveDeployment { .. } | Effect::CheckSystem);
+            while let Some(id) = self.find(looks) {
+                let effect = self.under_way[&id].clone();
+                self.finish(id, self.success(&effect));
             }
             if self.find(&fits).is_some() {
                 let passed = seconds(self.now.monotonic_ms - asleep);

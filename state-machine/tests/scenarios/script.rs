@@ -56,6 +56,10 @@ fn happen(device: &mut Device, line: &str) -> Played {
             "" => device.wait_for_alarm(),
             "until it polls" => device.wait_until(is_poll),
             "until it reports" => device.wait_until(is_report),
+            "until it commits" => device.wait_until(|effect| *effect == Effect::CommitSlot),
+            "until it installs" => {
+                device.wait_until(|effect| matches!(effect, Effect::InstallFirmware { .. }))
+            }
             time => match time.strip_suffix(", all goes well") {
                 Some(time) => device.wait(duration(time)?, true),
                 None => device.wait(duration(time)?, false),
