@@ -5,6 +5,9 @@ use crate::script::{Played, end, failed};
 use state_machine::effect::{Bundle, Effect, Outcome};
 use state_machine::event::{Event, StoreCondition};
 
+/// Whether an effect is the one a line is about.
+type Fits = fn(&Effect) -> bool;
+
 /// `None`: the line is about something else.
 pub(crate) fn happen(device: &mut Device, line: &str) -> Option<Played> {
     match line {
@@ -36,7 +39,7 @@ fn with_argument(device: &mut Device, line: &str) -> Option<Played> {
         let ill = |failure| Outcome::SystemChecked { failures: vec![failure] };
         return Some(crate::words::failure(text).and_then(|f| end(device, checks, ill(f))));
     }
-    let fails: [(&str, fn(&Effect) -> bool); 4] = [
+    let fails: [(&str, Fits); 4] = [
         ("bundle fails ", prepares),
         ("installation fails ", installs),
         ("marking fails ", marks),
