@@ -70,7 +70,7 @@ impl Firmware {
             Some(Reading::Overtaken) => {
                 live.fresh_start(cx);
                 self.update = None;
-                self.adopt_foreign(live, boot, prev, workloads, cx);
+                self.adopt_foreign(live, boot, prev, is_start, workloads, cx);
             }
         }
         let is_early = self.update.as_ref().is_some_and(|update| update.phase.is_early());
@@ -80,7 +80,7 @@ impl Firmware {
         }
         if !boot.committed && self.update.is_none() {
             let prev = if reading.is_none() { prev } else { "idle" };
-            self.adopt_foreign(live, boot, prev, workloads, cx);
+            self.adopt_foreign(live, boot, prev, is_start, workloads, cx);
         }
         if boot.committed {
             self.revise(live, None);
@@ -107,11 +107,16 @@ impl Firmware {
         live: &mut Live,
         boot: &BootSlot,
         prev: &'static str,
+        is_start: bool,
         workloads: &BTreeMap<DeploymentId, Workload>,
         cx: &mut Cx<'_>,
     ) {
         self.booted = Booted::Trial { slot: boot.slot.clone() };
         self.begin(live, Origin::Foreign, Phase::Trial, cx);
+        if !is_start {
+            // What was good until now may be long past a deadline that it never had.
+            live.trial_from_ms = cx.now.monotonic_ms;
+        }
         let ran =
             |w: &&Workload| !w.held.is_empty() && w.dropped_by.is_none() && w.failure.is_none();
         if let Some(update) = &mut self.update {

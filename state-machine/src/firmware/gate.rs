@@ -151,7 +151,7 @@ impl Firmware {
     /// Judges a trial: good for long enough, or not good by its deadline.
     pub(crate) fn judge(&mut self, live: &mut Live, around: &Surroundings<'_>, cx: &mut Cx<'_>) {
         let Some(phase) = self.update.as_ref().map(|update| update.phase) else { return };
-        let is_late = cx.now.monotonic_ms >= cx.policy.firmware.trial_timeout_ms;
+        let is_late = cx.now.monotonic_ms >= live.deadline_ms(cx.policy);
         match phase {
             Phase::Trial => {
                 let health = self.health(live, around);
@@ -244,7 +244,7 @@ impl Firmware {
         }
         let since = live.healthy_since_ms.filter(|_| phase == Phase::Trial);
         let good_at = since.map(|at| at.saturating_add(policy.firmware.healthy_window_ms));
-        earliest(good_at, Some(policy.firmware.trial_timeout_ms))
+        earliest(good_at, Some(live.deadline_ms(policy)))
     }
 
     /// Dropped, or discarded by an operator, before the restart.

@@ -87,7 +87,7 @@ impl Firmware {
                 baseline: &update.baseline,
                 failure: update.failure.as_ref(),
                 deadline_ms: matches!(update.phase, Phase::Trial | Phase::Committing)
-                    .then_some(policy.firmware.trial_timeout_ms),
+                    .then(|| live.deadline_ms(policy)),
                 healthy_since_ms: live.healthy_since_ms,
                 unhealthy,
                 retry_at_ms: live.retry_at_ms,
