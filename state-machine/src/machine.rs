@@ -406,6 +406,9 @@ impl Machine<'_> {
         let gone = firmware.sweep();
         firmware.start_next(live, cx);
         firmware.install_if_settled(live, &around, cx);
+        if !self.durable.firmware.may_sync() {
+            self.live.sync.pause(cx);
+        }
         let sending = self.live.report.sending.as_ref().map(|(_, report)| report);
         for report in gone.iter().filter_map(firmware::removed) {
             self.durable.outbox.offer(report, sending, cx);

@@ -1,9 +1,10 @@
 //! The machine's whole state: what survives a power cut and what does not.
 
 use crate::engine::Engine;
-use crate::firmware::{self, Firmware};
+use crate::firmware::{self, Firmware, Surroundings};
 use crate::ids::{DeploymentId, Digest, EffectId};
 use crate::onboarding::{self, Onboarding};
+use crate::policy::Policy;
 use crate::report::{self, Outbox};
 use crate::sync::{self, Sync};
 use crate::workload::{self, Workload};
@@ -73,6 +74,19 @@ impl State {
     /// The state of an agent that starts with this durable part.
     pub fn with_durable(durable: Durable) -> Self {
         Self { durable, live: Live::default() }
+    }
+
+    /// What a person may know of the firmware.
+    pub fn firmware(&self, policy: &Policy) -> firmware::View<'_> {
+        let around = Surroundings {
+            workloads: &self.durable.workloads,
+            live: &self.live.workloads,
+            engine_connected: self.live.engine.connected,
+            engine_lost: false,
+            sync_idle: self.live.sync.stage == sync::Stage::Idle,
+            may_run: true,
+        };
+        self.durable.firmware.view(&self.live.firmware, &around, policy)
     }
 
     /// What people call the device's stage: the onboarding stage, or `synced`.

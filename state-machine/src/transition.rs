@@ -134,6 +134,8 @@ reasons! {
     Committed = "committed",
     /// The device runs from the old slot again.
     RolledBack = "rolled back",
+    /// Firmware is under way: no desired state is accepted meanwhile.
+    FirmwareFirst = "firmware first",
     /// Nobody wants the firmware any more.
     Unwanted = "unwanted",
     /// The installation was taken back before it was booted.

@@ -60,21 +60,27 @@ impl Firmware {
             Some(Reading::Done) => self.succeed(live, cx),
             Some(Reading::Unwanted) => self.go(live, Phase::Rejecting, Why::BootObserved, cx),
             Some(Reading::Left) => {
-                if let Some(failure) = self.update.as_ref().map(|update| why_left(update, boot)) {
+                let left = self.update.as_ref().map(|u| (why_left(u, boot), why(u.phase)));
+                if let Some((failure, why)) = left {
                     // What is booted instead may be on trial itself; that is another story.
                     self.booted = Booted::Committed { slot: boot.slot.clone() };
-                    self.fail(live, failure, Why::RolledBack, cx);
+                    self.fail(live, failure, why, cx);
                 }
             }
             Some(Reading::Overtaken) => {
                 live.fresh_start(cx);
                 self.update = None;
-                self.adopt_foreign(live, boot, prev, workloads, cx);
+                self.adopt_foreign(live, boot, prev, is_start, workloads, cx);
             }
+        }
+        let is_early = self.update.as_ref().is_some_and(|update| update.phase.is_early());
+        if is_early && boot.other.is_none() {
+            // There is nowhere to install to; preparing anew says so.
+            self.abandon(live, Why::Unwanted, cx);
         }
         if !boot.committed && self.update.is_none() {
             let prev = if reading.is_none() { prev } else { "idle" };
-            self.adopt_foreign(live, boot, prev, workloads, cx);
+            self.adopt_foreign(live, boot, prev, is_start, workloads, cx);
         }
         if boot.committed {
             self.revise(live, None);
@@ -101,11 +107,16 @@ impl Firmware {
         live: &mut Live,
         boot: &BootSlot,
         prev: &'static str,
+        is_start: bool,
         workloads: &BTreeMap<DeploymentId, Workload>,
         cx: &mut Cx<'_>,
     ) {
         self.booted = Booted::Trial { slot: boot.slot.clone() };
         self.begin(live, Origin::Foreign, Phase::Trial, cx);
+        if !is_start {
+            // What was good until now may be long past a deadline that it never had.
+            live.trial_from_ms = cx.now.monotonic_ms;
+        }
         let ran =
             |w: &&Workload| !w.held.is_empty() && w.dropped_by.is_none() && w.failure.is_none();
         if let Some(update) = &mut self.update {
@@ -185,6 +196,15 @@ fn read(update: &Update, boot: &BootSlot, is_start: bool) -> Reading {
             false,
             false,
         ) => Reading::Left,
+    }
+}
+
+/// What ends an attempt whose slot does not run. Before it was to be booted that can only be somebody else's doing.
+const fn why(phase: Phase) -> Why {
+    match phase {
+        Phase::Preparing | Phase::Ready | Phase::Installing | Phase::Returning => Why::Failed,
+        Phase::Discarding => Why::Discarded,
+        Phase::Installed | Phase::Trial | Phase::Committing | Phase::Rejecting => Why::RolledBack,
     }
 }
 

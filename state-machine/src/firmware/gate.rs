@@ -129,12 +129,7 @@ impl Firmware {
             return;
         }
         let from = from.clone();
-        let Some(target) = live.boot.as_ref().and_then(|boot| boot.other.clone()) else {
-            let text = "this device has no other slot to install to";
-            let failure = Failure::new(Code::FirmwareInstallFailed, text);
-            self.fail(live, failure, Why::Failed, cx);
-            return;
-        };
+        let Some(target) = live.boot.as_ref().and_then(|boot| boot.other.clone()) else { return };
         let ran = |(id, workload): &(&DeploymentId, &Workload)| {
             workload.dropped_by.is_none()
                 && !workload.held.is_empty()
@@ -156,15 +151,12 @@ impl Firmware {
     /// Judges a trial: good for long enough, or not good by its deadline.
     pub(crate) fn judge(&mut self, live: &mut Live, around: &Surroundings<'_>, cx: &mut Cx<'_>) {
         let Some(phase) = self.update.as_ref().map(|update| update.phase) else { return };
-        let is_late = cx.now.monotonic_ms >= cx.policy.firmware.trial_timeout_ms;
+        let is_late = cx.now.monotonic_ms >= live.deadline_ms(cx.policy);
         match phase {
             Phase::Trial => {
                 let health = self.health(live, around);
                 match &health {
-                    Health::Broken(failure) => {
-                        live.healthy_since_ms = None;
-                        live.last_failure = Some(failure.clone());
-                    }
+                    Health::Broken(_) => live.healthy_since_ms = None,
                     Health::Good => {
                         live.healthy_since_ms.get_or_insert(cx.now.monotonic_ms);
                     }
@@ -212,7 +204,8 @@ impl Firmware {
     pub(crate) fn health(&self, live: &Live, around: &Surroundings<'_>) -> Health {
         let Some(update) = &self.update else { return Health::Pending };
         if update.engine && !around.engine_connected {
-            return Health::Broken(Failure::new(Code::EngineUnavailable, "the engine is away"));
+            let text = "the container engine is away";
+            return Health::Broken(Failure::new(Code::FirmwareUnhealthy, text));
         }
         let mut is_pending = live.system.is_none() || live.check.is_some();
         for id in &update.baseline {
@@ -221,12 +214,13 @@ impl Firmware {
                 Health::Pending => is_pending = true,
                 Health::Broken(failure) => {
                     let text = format!("workload {id}: {failure}");
-                    return Health::Broken(Failure { message: cut(text), ..failure });
+                    return Health::Broken(Failure::new(Code::FirmwareUnhealthy, text));
                 }
             }
         }
         if let Some(failure) = live.system.iter().flatten().next() {
-            return Health::Broken(failure.clone());
+            let text = format!("{failure}");
+            return Health::Broken(Failure::new(Code::FirmwareUnhealthy, text));
         }
         if is_pending { Health::Pending } else { Health::Good }
     }
@@ -250,7 +244,7 @@ impl Firmware {
         }
         let since = live.healthy_since_ms.filter(|_| phase == Phase::Trial);
         let good_at = since.map(|at| at.saturating_add(policy.firmware.healthy_window_ms));
-        earliest(good_at, Some(policy.firmware.trial_timeout_ms))
+        earliest(good_at, Some(live.deadline_ms(policy)))
     }
 
     /// Dropped, or discarded by an operator, before the restart.
@@ -276,15 +270,11 @@ impl Firmware {
 }
 
 fn unhealthy(health: Health) -> Failure {
-    let text = match health {
-        Health::Broken(failure) => failure.message,
-        Health::Good => "it was not healthy for long enough".into(),
-        Health::Pending => "its health could not be told in time".into(),
-    };
-    Failure::new(Code::FirmwareUnhealthy, text)
-}
-
-/// As short as a failure's message has to be (I11).
-fn cut(text: alloc::string::String) -> alloc::string::String {
-    Failure::new(Code::Internal, text).message
+    match health {
+        Health::Broken(failure) => failure,
+        Health::Good => Failure::new(Code::FirmwareUnhealthy, "it was not healthy for long enough"),
+        Health::Pending => {
+            Failure::new(Code::FirmwareUnhealthy, "its health could not be told in time")
+        }
+    }
 }

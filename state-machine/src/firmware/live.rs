@@ -4,6 +4,7 @@ use crate::backoff::{delay_ms, seed_of};
 use crate::event::BootSlot;
 use crate::failure::{Failure, FailureClass};
 use crate::ids::EffectId;
+use crate::policy::Policy;
 use crate::step::Cx;
 use alloc::vec::Vec;
 
@@ -51,6 +52,8 @@ pub struct Live {
     pub retry_at_ms: Option<u64>,
     /// Rejecting: the slot is marked, or could not be. Only the restart is missing.
     pub marked: bool,
+    /// A trial counts from here, in monotonic milliseconds: from the boot, unless it only became one later.
+    pub trial_from_ms: u64,
     /// The look at the system under way.
     pub check: Option<EffectId>,
     /// The next look not before this, in monotonic milliseconds.
@@ -70,9 +73,15 @@ impl Live {
         cx.cancel(self.check.take());
         *self = Self {
             boot: self.boot.take(),
+            trial_from_ms: self.trial_from_ms,
             last_failure: self.last_failure.take(),
             ..Self::default()
         };
+    }
+
+    /// When a trial is over, in monotonic milliseconds.
+    pub(crate) fn deadline_ms(&self, policy: &Policy) -> u64 {
+        self.trial_from_ms.saturating_add(policy.firmware.trial_timeout_ms)
     }
 
     /// The operation failed and is tried again: soon if it is a local one, else at the pace of its kind of failure.

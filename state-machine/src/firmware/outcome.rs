@@ -82,6 +82,11 @@ impl Firmware {
             running.is_some_and(|running| version::compare(&bundle.version, running).is_lt());
         let is_asked = matches!(update.origin, Origin::Operator { .. });
         update.bundle = Some(bundle.clone());
+        if live.boot.as_ref().is_none_or(|boot| boot.other.is_none()) {
+            let text = "this device has no other slot to install to";
+            self.fail(live, Failure::new(Code::FirmwareInstallFailed, text), Why::Failed, cx);
+            return;
+        }
         if running == Some(bundle.version.as_str()) {
             self.on_already_running(live, bundle, cx);
             return;

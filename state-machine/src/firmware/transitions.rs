@@ -60,6 +60,14 @@ pub const EDGES: &[Edge] = &[
     edge("committing", Why::BootObserved, "trial"),
     edge("committing", Why::RolledBack, "idle"),
     edge("rejecting", Why::Failed, "rejecting"),
+    edge("installing", Why::BootObserved, "unmanaged"),
+    edge("returning", Why::BootObserved, "unmanaged"),
+    edge("installed", Why::BootObserved, "unmanaged"),
+    edge("discarding", Why::BootObserved, "unmanaged"),
+    edge("discarding", Why::Committed, "idle"),
+    edge("trial", Why::BootObserved, "unmanaged"),
+    edge("committing", Why::BootObserved, "unmanaged"),
+    edge("rejecting", Why::BootObserved, "unmanaged"),
     edge("rejecting", Why::Committed, "idle"),
     edge("rejecting", Why::RolledBack, "idle"),
 ];
@@ -115,6 +123,7 @@ impl Firmware {
     /// A new attempt, which nothing has been done for.
     pub(crate) fn begin(&mut self, live: &mut Live, origin: Origin, phase: Phase, cx: &mut Cx<'_>) {
         live.fresh_start(cx);
+        live.trial_from_ms = 0;
         self.transactions = self.transactions.saturating_add(1);
         let boot = live.boot.as_ref().map(|boot| boot.boot.as_str()).unwrap_or("unknown");
         self.update = Some(Update {

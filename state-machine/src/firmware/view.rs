@@ -1,5 +1,6 @@
 //! What a person may know of the firmware: for `margoctl firmware status`.
 
+use super::gate::{Health, Surroundings};
 use super::live::Live;
 use super::{Attempt, Firmware, Origin, Phase};
 use crate::failure::Failure;
@@ -50,13 +51,25 @@ pub struct UpdateView<'a> {
     pub deadline_ms: Option<u64>,
     /// In a trial: since when everything is healthy, in milliseconds since the boot.
     pub healthy_since_ms: Option<u64>,
+    /// In a trial: what keeps it from being committed, if something is broken.
+    pub unhealthy: Option<Failure>,
     /// When the present operation is tried again, in milliseconds since the boot.
     pub retry_at_ms: Option<u64>,
 }
 
 impl Firmware {
     /// What a person may know.
-    pub fn view<'a>(&'a self, live: &'a Live, policy: &Policy) -> View<'a> {
+    pub(crate) fn view<'a>(
+        &'a self,
+        live: &'a Live,
+        around: &Surroundings<'_>,
+        policy: &Policy,
+    ) -> View<'a> {
+        let is_trial = self.update.as_ref().is_some_and(|update| update.phase == Phase::Trial);
+        let unhealthy = match self.health(live, around) {
+            Health::Broken(failure) if is_trial => Some(failure),
+            Health::Broken(_) | Health::Good | Health::Pending => None,
+        };
         let boot = live.boot.as_ref();
         View {
             state: self.as_str(),
@@ -74,8 +87,9 @@ impl Firmware {
                 baseline: &update.baseline,
                 failure: update.failure.as_ref(),
                 deadline_ms: matches!(update.phase, Phase::Trial | Phase::Committing)
-                    .then_some(policy.firmware.trial_timeout_ms),
+                    .then(|| live.deadline_ms(policy)),
                 healthy_since_ms: live.healthy_since_ms,
+                unhealthy,
                 retry_at_ms: live.retry_at_ms,
             }),
             last_failure: live.last_failure.as_ref(),
