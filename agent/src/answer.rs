@@ -1,5 +1,7 @@
 //! Answers to `margoctl`: the machine's state, in people's words.
 
+mod firmware;
+
 use crate::config::Settings;
 use crate::driver::{Answer, View};
 use crate::engine::{LogOptions, OwnedContainer};
@@ -80,6 +82,17 @@ impl Answer for Answers {
                     }
                 }
             }
+            Query::Firmware { reply } => {
+                let status = firmware::status(&self.executor, &view);
+                firmware::with_slots(&self.executor, status, reply);
+                None
+            }
+            Query::FirmwareOrder { order, reply } => {
+                let admitted = firmware::admit(&order, &view);
+                let event = admitted.is_ok().then(|| firmware::event(order));
+                let _ = reply.send(admitted);
+                event
+            }
         }
     }
 }
@@ -117,6 +130,10 @@ impl Answers {
             manifest_version: view.state.durable.sync.accepted.as_ref().map(|a| a.version.0),
             store: self.store.clone(),
             workloads: summary(view),
+            firmware: self
+                .executor
+                .updater()
+                .map(|_| Box::new(firmware::status(&self.executor, view))),
             outbox_len: u64::try_from(view.state.durable.outbox.waiting()).unwrap_or(u64::MAX),
             next_wake_ms: view.wake_at_ms.map(|at| at.saturating_sub(view.now.monotonic_ms)),
             clock: ClockStatus {

@@ -6,7 +6,7 @@ use crate::clock::{self, Clock};
 use crate::config::{ConfigErrors, FirstBoot, Settings, Sources};
 use crate::driver::{self, Driver, Inputs, Persist};
 use crate::engine::{Engine, EngineError};
-use crate::executor::{self, DescribeError, Executor};
+use crate::executor::{self, DescribeError, Executor, watch_boot};
 use crate::identity;
 use crate::local_api::{EventLog, LocalApi, Query, StoreStatus};
 use crate::log_message;
@@ -15,9 +15,11 @@ use crate::provision::{self, Places, Provisioned};
 use crate::restored::RestoreWatch;
 use crate::store::{Condition, Copies, Store, StoreError};
 use crate::supervise::{self, Signal, Signals, Watchdog};
+use crate::updater::{self, BootFacts, Health, Pace, Updater};
 use state_machine::backoff::seed_of;
 use state_machine::desired::DesiredState;
-use state_machine::event::{Event, Observation, StoreCondition};
+use state_machine::event::{BootSlot, Event, Observation, StoreCondition};
+use state_machine::firmware::Firmware;
 use state_machine::state::Durable;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +30,9 @@ use tokio::task::JoinHandle;
 const EVENTS_MAX: usize = 256;
 /// Questions that may wait for the driver.
 const QUERIES_MAX: usize = 32;
+
+/// Health checks of the image, then those of the device.
+const HEALTH_DIRS: [&str; 2] = ["usr/lib/margo/health.d", "etc/margo/health.d"];
 
 /// Why the agent cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -120,15 +125,22 @@ async fn run_once(
     let clock = Clock::open(&state_dir);
     let floor_unix_ms = clock.floor_unix_ms();
     let engine = Engine::connect(&settings.engine.socket).map_err(RunError::Engine)?;
-    let (device, capabilities) =
-        executor::capabilities(&settings, &state_dir).map_err(RunError::Describe)?;
+    let boot = BootFacts::gather(sources.root());
+    let updater = make_updater(&settings, &boot, sources);
+    let (device, capabilities) = executor::capabilities(&settings, &state_dir, updater.as_ref())
+        .map_err(RunError::Describe)?;
 
+    let saved_firmware = loaded.document.as_ref().map(|durable| &durable.firmware);
+    let booted = match &updater {
+        Some(updater) => booted(updater, &boot, saved_firmware, sources).await,
+        None => None,
+    };
     let started = Event::Started {
         observation: Observation {
             store: condition(&loaded.condition),
             capabilities: capabilities.digest(),
             preload: preload(&settings, &artifacts, loaded.document.as_ref()),
-            boot: None,
+            boot: booted,
         },
     };
     let policy = executor::policy(&settings, jitter_seed(&settings));
@@ -141,6 +153,7 @@ async fn run_once(
         artifacts,
         engine,
         clock,
+        updater: updater.clone(),
         events: event_sender.clone(),
     }));
     let history = EventLog::new();
@@ -162,6 +175,7 @@ async fn run_once(
         }),
     };
     let local_api = serve_local_api(&settings, query_sender, history);
+    let boot = updater.map(|updater| tokio::spawn(watch_boot(updater, event_sender.clone())));
     let identity = tokio::spawn(watch_identity(settings.wfm.identity_dir.clone(), event_sender));
 
     let mut watchdog = Watchdog::from_env();
@@ -188,6 +202,9 @@ async fn run_once(
     let end = wait_for_end(sources, signals, provisioned);
     let end = driver.run(started, Inputs { events, queries }, end, wait_max).await;
     ended(identity).await;
+    if let Some(boot) = boot {
+        ended(boot).await;
+    }
     if let Some(local_api) = local_api {
         // Until it has ended it answers on the socket, and takes the socket with it: the next run needs it.
         ended(local_api).await;
@@ -291,6 +308,41 @@ fn preload(
         Ok(preload) => preload,
         Err(failure) => {
             log_message!(catalog::MANIFEST_REJECTED, "the preloaded desired state: {failure}");
+            None
+        }
+    }
+}
+
+/// The updater, if the firmware is this agent's to update.
+fn make_updater(settings: &Settings, facts: &BootFacts, sources: &Sources) -> Option<Updater> {
+    if !facts.is_managed(settings.firmware.mode) {
+        return None;
+    }
+    let health = Health {
+        dirs: HEALTH_DIRS.iter().map(|dir| sources.root().join(dir)).collect(),
+        check_timeout_ms: settings.firmware.health_check_timeout_secs.saturating_mul(1_000),
+        require_running: settings.firmware.require_system_running,
+    };
+    Some(Updater::new(facts.clone(), health, Pace::default()))
+}
+
+/// The booted slot. RAUC is waited for only where nothing else knows the slot and an update is under way, which
+/// would be given up without it.
+async fn booted(
+    updater: &Updater,
+    facts: &BootFacts,
+    saved: Option<&Firmware>,
+    sources: &Sources,
+) -> Option<BootSlot> {
+    let seen = updater::first_sight(sources.root(), facts, saved).await;
+    let is_under_way = saved.is_some_and(|saved| saved.update.is_some());
+    if seen.is_some() || !is_under_way {
+        return seen;
+    }
+    match updater.boot().await {
+        Ok(boot) => Some(boot),
+        Err(failure) => {
+            tracing::error!(%failure, "the booted slot is unknown: the update is given up");
             None
         }
     }

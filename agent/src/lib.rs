@@ -20,4 +20,5 @@ pub mod provision;
 mod restored;
 pub mod store;
 pub mod supervise;
+pub mod updater;
 pub mod workload;

@@ -2,8 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use margo_agent::local_api::{
-    Accepted, ApiError, ApiErrorKind, DeploymentStatus, EventLog, LocalApi, LogLine, LogStream,
-    NewEvent, Query,
+    Accepted, ApiError, ApiErrorKind, DeploymentStatus, EventLog, FailureStatus, FirmwareAttempt,
+    FirmwareProgress, FirmwareStatus, FirmwareUpdate, LocalApi, LogLine, LogStream, NewEvent,
+    Query,
 };
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
@@ -85,6 +86,35 @@ fn own_group(dir: &Path) -> String {
     line.split(':').next().unwrap().to_owned()
 }
 
+/// An installation that gets on with every look, and fails in the end.
+fn firmware(looks: u32) -> FirmwareStatus {
+    let failure = FailureStatus {
+        code: "FIRMWARE_INSTALL_FAILED".into(),
+        message: "installing: the slot burns".into(),
+        next_action: "buy a new one".into(),
+    };
+    let attempt =
+        FirmwareAttempt { transaction: "t1".into(), version: Some("2.0".into()), failure };
+    let update = FirmwareUpdate {
+        transaction: "t1".into(),
+        phase: "installing".into(),
+        version: Some("2.0".into()),
+        target: Some("rootfs.1".into()),
+        progress: Some(FirmwareProgress { percent: 40, message: "copying".into() }),
+        ..FirmwareUpdate::default()
+    };
+    FirmwareStatus {
+        is_managed: true,
+        state: "idle".into(),
+        slot: Some("rootfs.0".into()),
+        is_committed: true,
+        version: Some("1.0".into()),
+        update: (looks == 2).then_some(update),
+        history: if looks > 2 { vec![attempt] } else { Vec::new() },
+        ..FirmwareStatus::default()
+    }
+}
+
 async fn drive(mut queries: mpsc::Receiver<Query>) {
     let deployment = DeploymentStatus {
         id: "0b1f0c2d".into(),
@@ -98,6 +128,7 @@ async fn drive(mut queries: mpsc::Receiver<Query>) {
         attempts: 1,
         next_retry_ms: None,
     };
+    let mut looks = 0;
     while let Some(query) = queries.recv().await {
         match query {
             Query::Status { .. } => {}
@@ -125,6 +156,13 @@ async fn drive(mut queries: mpsc::Receiver<Query>) {
             Query::Retry { reply, .. } => {
                 let message = "press is being retried already";
                 drop(reply.send(Err(ApiError::new(ApiErrorKind::Refused, message))));
+            }
+            Query::Firmware { reply } => {
+                looks += 1;
+                drop(reply.send(Ok(firmware(looks))));
+            }
+            Query::FirmwareOrder { order, reply } => {
+                drop(reply.send(Ok(Accepted { message: format!("{order:?}") })));
             }
         }
     }
@@ -157,6 +195,37 @@ fn errors_have_their_exit_codes_and_next_steps() {
     assert_eq!(
         (code, err.as_str()),
         (6, "margoctl: margo-agent answered: the agent is stopping\n")
+    );
+}
+
+#[test]
+fn firmware_is_shown_and_steered() {
+    let agent = Agent::start();
+    let (code, out, _) = agent.run(&["firmware", "status"]);
+    assert_eq!((code, out.as_str()), (0, "Firmware   1.0 in rootfs.0, committed\n"));
+    let (code, out, _) = agent.run(&["firmware", "mark", "bad"]);
+    assert_eq!((code, out.as_str()), (0, "Mark { good: false }\n"));
+    assert_eq!(agent.run(&["firmware", "rollback"]).1, "Rollback\n");
+    assert_eq!(agent.run(&["firmware", "mark", "maybe"]).0, 2);
+}
+
+#[test]
+fn waiting_for_an_installation_shows_how_far_it_is_and_ends_with_its_failure() {
+    let agent = Agent::start();
+    let args = ["firmware", "install", "/data/fw.raucb", "--wait"];
+    let (code, out, err) = agent.run(&args);
+    assert_eq!(
+        out,
+        "Install { location: \"/data/fw.raucb\" }\n\
+         2.0 to rootfs.1: installing, 40 % (copying)\n"
+    );
+    assert_eq!(
+        (code, err.as_str()),
+        (
+            6,
+            "margoctl: FIRMWARE_INSTALL_FAILED: installing: the slot burns\n\
+             margoctl: buy a new one\n"
+        )
     );
 }
 

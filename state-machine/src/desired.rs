@@ -20,6 +20,25 @@ pub struct Component {
     pub timeout_ms: u64,
 }
 
+/// What a deployment is made of (R110: profile type).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Containers.
+    #[default]
+    Compose,
+    /// A firmware bundle for the other slot; only on devices whose firmware is managed.
+    Firmware,
+}
+
+impl Kind {
+    fn is_compose(&self) -> bool {
+        *self == Self::Compose
+    }
+}
+
 /// One revision of one deployment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Deployment {
@@ -31,6 +50,9 @@ pub struct Deployment {
     pub version: ManifestVersion,
     /// `metadata.name`, used as the source of errors (R185).
     pub name: String,
+    /// What it is made of.
+    #[serde(default, skip_serializing_if = "Kind::is_compose")]
+    pub kind: Kind,
     /// Components in install order. Empty when the document could not be read; preparing it says why.
     pub components: Vec<Component>,
 }

@@ -6,10 +6,12 @@
 use crate::desired::DesiredState;
 use crate::failure::Failure;
 use crate::ids::{ComponentName, DeploymentId, Digest, IdentityKey, ManifestVersion};
+use crate::ids::{SlotName, TransactionId};
 use crate::report::Report;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 
 /// Work for the executor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +89,69 @@ pub enum Effect {
     /// Delete stored artifacts that no revision in `State::revisions` needs. Ends with
     /// [`Outcome::GarbageCollected`].
     CollectGarbage,
+    /// Find the bundle and read what it is, with its signature verified, writing no slot. Ends with
+    /// [`Outcome::FirmwarePrepared`].
+    PrepareFirmware {
+        /// Where it comes from.
+        source: FirmwareSource,
+    },
+    /// Write the bundle to the other slot and make that slot the next one to boot, on trial. Given again for the same
+    /// transaction, it joins an installation under way or finds it done. Ends with [`Outcome::FirmwareInstalled`];
+    /// after any failure the booted slot is the next one to boot.
+    InstallFirmware {
+        /// Kept by RAUC in the slot's status.
+        transaction: TransactionId,
+        /// Where it comes from.
+        source: FirmwareSource,
+        /// What was found by preparing; a bundle that has become another one is a failure.
+        bundle: Bundle,
+        /// The slot it goes to.
+        target: SlotName,
+    },
+    /// Make the booted slot the next one to boot, and the other one not bootable: an installation nobody wants any
+    /// more. Ends with [`Outcome::SlotMarked`].
+    DiscardFirmware,
+    /// Look at everything about the device, apart from workloads, that a trial is judged by. Ends with
+    /// [`Outcome::SystemChecked`].
+    CheckSystem,
+    /// Mark the booted slot good (commit). Ends with [`Outcome::SlotMarked`]; a failure means that it was looked at
+    /// afterwards and is not good.
+    CommitSlot,
+    /// Mark the booted slot bad, so that the next boot leaves it. A slot that is committed is not marked, which is a
+    /// failure (I9). Ends with [`Outcome::SlotMarked`].
+    RejectSlot,
+    /// Make the other slot the next one to boot, if it is bootable. Ends with [`Outcome::SlotMarked`].
+    ActivateOther,
+    /// Restart the device in good order. It comes back only as a failure.
+    Reboot,
+}
+
+/// Where a firmware bundle comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FirmwareSource {
+    /// The artifact that a stored deployment document names.
+    Deployment {
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// Which revision.
+        revision: Digest,
+    },
+    /// A path on the device or a URL, given by an operator.
+    Location {
+        /// As RAUC takes it.
+        location: String,
+    },
+}
+
+/// What a bundle says of itself, its signature verified.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Bundle {
+    /// Version of the firmware in it.
+    pub version: String,
+    /// Digest of its manifest, by which it is recognised; `None` where RAUC does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
 }
 
 /// The head of a manifest whose form is valid.
@@ -141,6 +206,20 @@ pub enum Outcome {
     ReportAccepted,
     /// Unneeded artifacts are gone.
     GarbageCollected,
+    /// The bundle is there and is meant for this device.
+    FirmwarePrepared {
+        /// What it is.
+        bundle: Bundle,
+    },
+    /// The bundle is in the slot, and the slot is the next one to boot.
+    FirmwareInstalled,
+    /// The device apart from its workloads was looked at.
+    SystemChecked {
+        /// Everything that is not as it must be; empty when all is right.
+        failures: Vec<Failure>,
+    },
+    /// The slot is marked.
+    SlotMarked,
     /// The effect failed.
     Failed {
         /// Why.

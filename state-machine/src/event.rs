@@ -2,7 +2,7 @@
 
 use crate::desired::DesiredState;
 use crate::effect::Outcome;
-use crate::ids::{DeploymentId, Digest, EffectId};
+use crate::ids::{BootId, DeploymentId, Digest, EffectId, SlotName};
 use alloc::string::String;
 
 /// A fact the machine is told.
@@ -38,7 +38,7 @@ pub enum Event {
     },
     /// The slot the device booted from was looked at again: it may have been committed meanwhile.
     BootObserved {
-        /// The slot, where the firmware is managed.
+        /// The slot. `None` only where the firmware is not managed: it ends an attempt under way.
         boot: Option<BootSlot>,
     },
     /// The operator asked for a poll now, or the network came back.
@@ -47,6 +47,18 @@ pub enum Event {
     RetryRequested {
         /// Which deployment.
         deployment: DeploymentId,
+    },
+    /// An operator wants this bundle installed, here and now.
+    FirmwareRequested {
+        /// Path or URL, as RAUC takes it.
+        location: String,
+    },
+    /// An operator wants the other slot to run: of a trial, its rejection.
+    FirmwareRollbackRequested,
+    /// An operator judges the trial, in place of the gate.
+    FirmwareJudged {
+        /// Commit it, or leave it.
+        good: bool,
     },
 }
 
@@ -59,7 +71,7 @@ pub struct Observation {
     pub capabilities: Digest,
     /// The desired state that ships in the image, verified and stored, if there is one.
     pub preload: Option<DesiredState>,
-    /// The slot the device booted from, where the firmware is managed.
+    /// The slot the device booted from. `None` only where the firmware is not managed: it ends an attempt under way.
     pub boot: Option<BootSlot>,
 }
 
@@ -76,11 +88,19 @@ pub enum StoreCondition {
     Lost,
 }
 
-/// A firmware slot.
+/// The slot the device booted from, and what is known of this boot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BootSlot {
-    /// RAUC's name of it, for example `rootfs.0`.
-    pub slot: String,
-    /// Whether it is marked good.
+    /// The slot.
+    pub slot: SlotName,
+    /// The slot an installation would write.
+    pub other: Option<SlotName>,
+    /// Whether the booted slot is marked good.
     pub committed: bool,
+    /// This boot.
+    pub boot: BootId,
+    /// Version of the running firmware, where it tells one.
+    pub version: Option<String>,
+    /// What the boot loader or the guard noted about a trial that ended, for a person.
+    pub note: Option<String>,
 }

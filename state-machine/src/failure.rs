@@ -149,6 +149,24 @@ codes! {
     ReportRejected = "REPORT_REJECTED", Permanent,
         "The fleet manager rejected a status report as malformed.",
         "Report it to the WFM's supplier.";
+    FirmwareUnavailable = "FIRMWARE_UNAVAILABLE", Retryable,
+        "The installer (RAUC) or the service manager does not answer.",
+        "Check `systemctl status rauc` and `margoctl firmware status`.";
+    FirmwareFetchFailed = "FIRMWARE_FETCH_FAILED", Retryable,
+        "The firmware bundle could not be read to its end.",
+        "Check the network and the registry; the device keeps trying.";
+    FirmwareRejected = "FIRMWARE_REJECTED", Refused,
+        "The bundle is not for this device: signature, compatible, format or version.",
+        "Build and sign the bundle for this device; `margoctl firmware status` has the details.";
+    FirmwareInstallFailed = "FIRMWARE_INSTALL_FAILED", Refused,
+        "The bundle could not be written to the other slot.",
+        "Read `journalctl -u rauc`. Nothing running was touched; name the firmware anew to try again.";
+    FirmwareUnhealthy = "FIRMWARE_UNHEALTHY", Refused,
+        "In its trial, something that worked before did not work under the new firmware.",
+        "Correct the firmware; the device is back on the old one.";
+    FirmwareRolledBack = "FIRMWARE_ROLLED_BACK", Refused,
+        "The device left the new firmware and runs the old one.",
+        "Read the previous boots in the journal; name the firmware anew to try again.";
     Internal = "INTERNAL", Retryable,
         "The agent hit an error it has no better name for.",
         "Read the agent's log and report it.";

@@ -54,6 +54,18 @@ text_id! {
     Digest
 }
 text_id! {
+    /// RAUC's name of a firmware slot, for example `rootfs.0`.
+    SlotName
+}
+text_id! {
+    /// One firmware installation, from the intent to the verdict. RAUC keeps it in the slot's status.
+    TransactionId
+}
+text_id! {
+    /// One boot of the kernel: another value means that the device was restarted.
+    BootId
+}
+text_id! {
     /// One relationship with one WFM: trust domain, wfm-id, client id and endpoint joined; versions are
     /// only comparable inside one of these.
     IdentityKey

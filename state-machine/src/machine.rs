@@ -1,10 +1,11 @@
 //! `step`: routes an event to its sub-machine, then derives from the whole state what is to be done next.
 
-use crate::desired::DesiredState;
+use crate::desired::{DesiredState, Kind};
 use crate::effect::Outcome;
 use crate::engine::Engine;
 use crate::event::{Event, Observation, StoreCondition};
 use crate::failure::{Code, Failure, FailureClass};
+use crate::firmware::{self, Firmware, Surroundings};
 use crate::ids::{DeploymentId, Digest, EffectId};
 use crate::onboarding;
 use crate::policy::{FirstBoot, Policy, Restore};
@@ -69,13 +70,29 @@ impl Machine<'_> {
                 let live = &mut self.live.onboarding;
                 self.durable.onboarding.on_capabilities_changed(live, capabilities, cx);
             }
-            Event::BootObserved { boot } => self.durable.firmware.on_boot(boot.as_ref(), cx),
+            Event::BootObserved { boot } => {
+                let Durable { firmware, workloads, .. } = &mut *self.durable;
+                firmware.on_boot(&mut self.live.firmware, boot.as_ref(), false, workloads, cx);
+            }
+            Event::FirmwareRequested { location } => {
+                self.durable.firmware.on_requested(&mut self.live.firmware, location, cx);
+            }
+            Event::FirmwareRollbackRequested => {
+                self.durable.firmware.on_rollback_requested(&mut self.live.firmware, cx);
+            }
+            Event::FirmwareJudged { good } => {
+                self.durable.firmware.on_judged(&mut self.live.firmware, *good, cx);
+            }
             Event::SyncRequested => {
                 self.live.sync.on_requested(cx);
                 self.live.report.retry_at_ms = self.live.report.asked_until_ms;
                 self.live.onboarding.retry_at_ms = self.live.onboarding.asked_until_ms;
             }
             Event::RetryRequested { deployment } => {
+                let live = &mut self.live.firmware;
+                if self.durable.firmware.on_retry_requested(live, deployment, cx) {
+                    return;
+                }
                 if let Some((workload, live)) = self.workload(deployment) {
                     workload.on_retry_requested(live, cx);
                 }
@@ -110,7 +127,8 @@ impl Machine<'_> {
             why,
             failure: None,
         });
-        self.durable.firmware.on_boot(observation.boot.as_ref(), cx);
+        let Durable { firmware, workloads, .. } = &mut *self.durable;
+        firmware.on_boot(&mut self.live.firmware, observation.boot.as_ref(), true, workloads, cx);
         for (id, workload) in &mut self.durable.workloads {
             let prev = workload.phase.as_str();
             let live = workload::Live::started(workload);
@@ -142,12 +160,22 @@ impl Machine<'_> {
                 workload.on_dropped(live, desired.version, cx);
             }
         }
+        let is_listed = |id: &DeploymentId| listed.contains(id);
+        let (firmware, live) = (&mut self.durable.firmware, &mut self.live.firmware);
+        firmware.on_dropped(live, &is_listed, desired.version, cx);
         for deployment in &desired.deployments {
-            match self.workload(&deployment.id) {
-                Some((workload, live)) => workload.on_desired(live, deployment, cx),
-                None => self.add(deployment, cx),
+            let is_firmware = self.durable.firmware.deployments.contains_key(&deployment.id);
+            match (self.workload(&deployment.id), deployment.kind) {
+                // What it was first decides; it has to be removed before it can become something else.
+                (Some((workload, live)), _) => workload.on_desired(live, deployment, cx),
+                (None, Kind::Compose) if !is_firmware => self.add(deployment, cx),
+                (None, Kind::Compose | Kind::Firmware) => {
+                    let live = &mut self.live.firmware;
+                    self.durable.firmware.on_desired(live, deployment, cx);
+                }
             }
         }
+        self.durable.firmware.choose();
     }
 
     fn add(&mut self, deployment: &Arc<crate::desired::Deployment>, cx: &mut Cx<'_>) {
@@ -177,6 +205,9 @@ impl Machine<'_> {
                 Outcome::EngineReady => self.on_engine_ready(cx),
                 other => self.live.engine.on_failed(&unexpected(other), cx),
             }
+        } else if Firmware::waits_for(&self.live.firmware, id) {
+            let (firmware, live) = (&mut self.durable.firmware, &mut self.live.firmware);
+            firmware.on_finished(live, id, outcome, unexpected, cx);
         } else if self.live.collecting == Some(id) {
             // A failure is no reason to try again at once: the next change that leaves garbage is soon enough.
             self.live.collecting = None;
@@ -229,6 +260,7 @@ impl Machine<'_> {
         for workload in self.durable.workloads.values_mut() {
             workload.on_identity_replaced();
         }
+        self.durable.firmware.on_identity_replaced();
     }
 
     fn on_sync_outcome(&mut self, outcome: &Outcome, cx: &mut Cx<'_>) {
@@ -352,7 +384,35 @@ impl Machine<'_> {
                 workload.recovered(live, cx);
             }
         }
-        workload::coordinate(&mut self.durable.workloads, &mut self.live.workloads, cx);
+        self.settle_firmware(lost, cx);
+        let may_turn = !self.durable.firmware.holds_turns(cx.now, cx.policy);
+        let Durable { workloads, .. } = &mut *self.durable;
+        workload::coordinate(workloads, &mut self.live.workloads, may_turn, cx);
+    }
+
+    /// Firmware before workloads: once it has something to do, their turns wait.
+    fn settle_firmware(&mut self, engine_lost: bool, cx: &mut Cx<'_>) {
+        let around = Surroundings {
+            workloads: &self.durable.workloads,
+            live: &self.live.workloads,
+            engine_connected: self.live.engine.connected,
+            engine_lost,
+            sync_idle: self.live.sync.stage == crate::sync::Stage::Idle,
+            may_run: self.may_touch(cx.policy),
+        };
+        let (firmware, live) = (&mut self.durable.firmware, &mut self.live.firmware);
+        firmware.discard_unwanted(live, cx);
+        firmware.judge(live, &around, cx);
+        let gone = firmware.sweep();
+        firmware.start_next(live, cx);
+        firmware.install_if_settled(live, &around, cx);
+        if !self.durable.firmware.may_sync() {
+            self.live.sync.pause(cx);
+        }
+        let sending = self.live.report.sending.as_ref().map(|(_, report)| report);
+        for report in gone.iter().filter_map(firmware::removed) {
+            self.durable.outbox.offer(report, sending, cx);
+        }
     }
 
     /// Of every workload whose record changed (`all`: of every one): queues its status, and notes what it left.
@@ -371,9 +431,24 @@ impl Machine<'_> {
         }
         let gone = |id: &DeploymentId| !self.durable.workloads.contains_key(id);
         self.live.garbage |= before.durable.workloads.keys().any(gone);
+        let (old, new) = (&before.durable.firmware, &self.durable.firmware);
+        if old == new && !all {
+            return;
+        }
+        for report in new.deployments.values().filter_map(|r| firmware::status_of(new, r)) {
+            self.durable.outbox.offer(report, sending, cx);
+        }
+        let kept = |digest: &Digest| new.revisions().any(|kept| kept == digest);
+        self.live.garbage |= !old.revisions().all(kept);
     }
 
     fn schedule(&mut self, cx: &mut Cx<'_>) {
+        let may_prepare = self.live.collecting.is_none();
+        self.durable.firmware.schedule(&mut self.live.firmware, may_prepare, cx);
+        if self.live.firmware.is_rebooting() {
+            // What begins now would only be cut off.
+            return;
+        }
         self.durable.onboarding.schedule(&mut self.live.onboarding, cx);
         if self.may_sync() && cx.policy.may_poll(cx.now) {
             self.durable.sync.schedule(&mut self.live.sync, cx);
@@ -386,6 +461,7 @@ impl Machine<'_> {
             self.schedule_workloads(cx);
         }
         let obtaining = matches!(self.live.sync.stage, crate::sync::Stage::Fetching { .. })
+            || self.live.firmware.is_preparing()
             || self.live.workloads.values().any(|live| live.prepare.is_some());
         let may_collect = !obtaining && self.knows_what_is_needed();
         if self.live.garbage && may_collect && self.live.collecting.is_none() {
@@ -430,12 +506,16 @@ impl Machine<'_> {
     }
 
     fn may_run(&self, policy: &Policy) -> bool {
-        let allowed = match policy.restore {
+        self.may_touch(policy) && self.live.engine.connected
+    }
+
+    /// Whether workloads may be touched, as far as the policy goes.
+    fn may_touch(&self, policy: &Policy) -> bool {
+        match policy.restore {
             Restore::Auto => true,
             // A trial does not talk to the WFM before it is judged, and it is judged by what runs.
             Restore::WaitForWfm => self.live.sync.contacted || !self.durable.firmware.may_sync(),
-        };
-        allowed && self.live.engine.connected
+        }
     }
 
     /// The next point at which something is due. Points that have passed wait for an event, not for time.
@@ -445,6 +525,7 @@ impl Machine<'_> {
             wake = earliest(wake, at.filter(|at| *at > cx.now.monotonic_ms));
         };
         add(self.live.onboarding.retry_at_ms);
+        add(self.durable.firmware.wake_at(&self.live.firmware, cx));
         if self.may_sync() {
             add(self.live.sync.poll_at_ms);
         }
@@ -485,7 +566,11 @@ fn unexpected(outcome: &Outcome) -> Failure {
         | Outcome::DeploymentPruned
         | Outcome::DeploymentRemoved
         | Outcome::ReportAccepted
-        | Outcome::GarbageCollected => {
+        | Outcome::GarbageCollected
+        | Outcome::FirmwarePrepared { .. }
+        | Outcome::FirmwareInstalled
+        | Outcome::SystemChecked { .. }
+        | Outcome::SlotMarked => {
             Failure::new(Code::Internal, "the effect ended with another effect's outcome")
         }
     }

@@ -75,6 +75,33 @@ impl DaySpan {
     }
 }
 
+/// When a firmware is installed, and how it is judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirmwarePolicy {
+    /// Whether an older version than the running one may be installed.
+    pub downgrade: bool,
+    /// Hours in which an installation, and with it the restart, may begin. Empty: always.
+    pub hours: Vec<DaySpan>,
+    /// How long a trial may last, in milliseconds since the boot; then it is rejected.
+    pub trial_timeout_ms: u64,
+    /// How long everything must be healthy without a break before a trial is committed, in milliseconds.
+    pub healthy_window_ms: u64,
+    /// Between two looks at the system during a trial, in milliseconds.
+    pub check_interval_ms: u64,
+}
+
+impl Default for FirmwarePolicy {
+    fn default() -> Self {
+        Self {
+            downgrade: false,
+            hours: Vec::new(),
+            trial_timeout_ms: 480_000,
+            healthy_window_ms: 60_000,
+            check_interval_ms: 5_000,
+        }
+    }
+}
+
 /// All settings. Durations are in milliseconds of the monotonic clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -112,6 +139,8 @@ pub struct Policy {
     pub prepares_max: usize,
     /// Most unsent reports kept for one deployment (at least 2).
     pub reports_per_deployment_max: usize,
+    /// Firmware.
+    pub firmware: FirmwarePolicy,
 }
 
 impl Default for Policy {
@@ -134,6 +163,7 @@ impl Default for Policy {
             jobs_max: 4,
             prepares_max: 2,
             reports_per_deployment_max: 4,
+            firmware: FirmwarePolicy::default(),
         }
     }
 }
@@ -148,6 +178,13 @@ impl Policy {
     pub fn may_poll(&self, now: &Now) -> bool {
         let inside = |minute| self.poll_hours.iter().any(|span| span.contains(minute));
         self.may_talk(now) && (self.poll_hours.is_empty() || minute_of_day(now).is_none_or(inside))
+    }
+
+    /// Whether an installation of firmware, and with it a restart, may begin. With no trusted wall time: yes.
+    pub fn may_install(&self, now: &Now) -> bool {
+        let hours = &self.firmware.hours;
+        let inside = |minute| hours.iter().any(|span| span.contains(minute));
+        hours.is_empty() || minute_of_day(now).is_none_or(inside)
     }
 
     /// When to look again at a closed window: the next full minute, in monotonic milliseconds.

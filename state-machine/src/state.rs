@@ -1,9 +1,10 @@
 //! The machine's whole state: what survives a power cut and what does not.
 
 use crate::engine::Engine;
-use crate::firmware::Firmware;
+use crate::firmware::{self, Firmware, Surroundings};
 use crate::ids::{DeploymentId, Digest, EffectId};
 use crate::onboarding::{self, Onboarding};
+use crate::policy::Policy;
 use crate::report::{self, Outbox};
 use crate::sync::{self, Sync};
 use crate::workload::{self, Workload};
@@ -34,7 +35,7 @@ pub struct Durable {
     pub workloads: BTreeMap<DeploymentId, Workload>,
     /// What the WFM is to be told.
     pub outbox: Outbox,
-    /// The booted slot.
+    /// Firmware: what is booted, what is deployed, the attempt under way.
     pub firmware: Firmware,
 }
 
@@ -51,6 +52,8 @@ pub struct Live {
     pub workloads: BTreeMap<DeploymentId, workload::Live>,
     /// Reports.
     pub report: report::Live,
+    /// Firmware.
+    pub firmware: firmware::Live,
     /// The container engine.
     pub engine: Engine,
     /// Artifacts may have become unneeded.
@@ -62,7 +65,8 @@ pub struct Live {
 impl Durable {
     /// Every revision whose artifacts must be kept.
     pub fn revisions(&self) -> BTreeSet<&Digest> {
-        self.workloads.values().flat_map(Workload::revisions).collect()
+        let workloads = self.workloads.values().flat_map(Workload::revisions);
+        workloads.chain(self.firmware.revisions()).collect()
     }
 }
 
@@ -70,6 +74,19 @@ impl State {
     /// The state of an agent that starts with this durable part.
     pub fn with_durable(durable: Durable) -> Self {
         Self { durable, live: Live::default() }
+    }
+
+    /// What a person may know of the firmware.
+    pub fn firmware(&self, policy: &Policy) -> firmware::View<'_> {
+        let around = Surroundings {
+            workloads: &self.durable.workloads,
+            live: &self.live.workloads,
+            engine_connected: self.live.engine.connected,
+            engine_lost: false,
+            sync_idle: self.live.sync.stage == sync::Stage::Idle,
+            may_run: true,
+        };
+        self.durable.firmware.view(&self.live.firmware, &around, policy)
     }
 
     /// What people call the device's stage: the onboarding stage, or `synced`.

@@ -25,6 +25,8 @@ pub const EDGES: &[Edge] = &[
     edge("fetching", Why::Accepted, "idle"),
     edge("fetching", Why::Failed, "idle"),
     edge("fetching", Why::IdentityChanged, "idle"),
+    edge("polling", Why::FirmwareFirst, "idle"),
+    edge("fetching", Why::FirmwareFirst, "idle"),
     edge("idle", Why::Preloaded, "idle"),
     edge("idle", Why::Requested, "idle"),
 ];
@@ -213,6 +215,16 @@ impl Live {
         self.attempt = 0;
         self.poll_at_ms = None;
         self.asked_until_ms = None;
+    }
+
+    /// Gives up on what is under way, to begin anew when firmware is done.
+    pub(crate) fn pause(&mut self, cx: &mut Cx<'_>) {
+        if self.stage != Stage::Idle {
+            cx.cancel(self.effect());
+            self.go(Stage::Idle, Why::FirmwareFirst, None, cx);
+            self.again = false;
+            self.poll_at_ms = self.asked_until_ms;
+        }
     }
 
     /// A poll is wanted now, or as soon as the WFM will have it.

@@ -3,7 +3,7 @@
 /// The moment of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// Milliseconds of a clock that never steps, counting from any point before the agent started.
+    /// Milliseconds of a clock that never steps, counting from the boot: a trial lasts from there.
     pub monotonic_ms: u64,
     /// Wall time in milliseconds since 1970, when the device has reason to trust it. Only polling hours use it.
     pub wall_unix_ms: Option<u64>,

@@ -120,6 +120,28 @@ reasons! {
     ReportRejected = "report rejected",
     /// The booted slot was observed.
     BootObserved = "boot observed",
+    /// The bundle is in the other slot.
+    Installed = "installed",
+    /// The other slot is the next one to boot.
+    SlotActivated = "slot activated",
+    /// Everything that worked before works in the trial.
+    Healthy = "healthy",
+    /// Something that worked before did not work by the trial's deadline.
+    Unhealthy = "unhealthy",
+    /// An operator judged the trial.
+    Judged = "judged",
+    /// The new slot is committed.
+    Committed = "committed",
+    /// The device runs from the old slot again.
+    RolledBack = "rolled back",
+    /// Firmware is under way: no desired state is accepted meanwhile.
+    FirmwareFirst = "firmware first",
+    /// Nobody wants the firmware any more.
+    Unwanted = "unwanted",
+    /// The installation was taken back before it was booted.
+    Discarded = "discarded",
+    /// An operator wants the other slot.
+    RollbackRequested = "rollback requested",
     /// An operator asked for it.
     Requested = "requested",
     /// The outcome of an effect nobody waits for any more.

@@ -34,8 +34,16 @@ mod tests {
         match value {
             Value::Object(fields) => {
                 for (name, field) in fields.iter_mut() {
-                    // These are keyed by deployment or component; `phase` and `firmware` by variant.
-                    let keyed = ["workloads", "deployments", "held", "phase", "firmware"];
+                    // These are keyed by deployment or component; the others by variant.
+                    let keyed = [
+                        "workloads",
+                        "deployments",
+                        "held",
+                        "phase",
+                        "booted",
+                        "origin",
+                        "verdict",
+                    ];
                     extend(field, keyed.contains(&name.as_str()));
                 }
                 if !is_map {
@@ -76,8 +84,21 @@ mod tests {
         let workload = durable.workloads.values().next().unwrap();
         assert!(workload.dropped_by.is_none() && workload.adopted.is_none());
         assert!(workload.good.is_none() && workload.failure.is_none() && !workload.untidy);
+        assert_eq!(durable.firmware, state_machine::firmware::Firmware::default());
         assert!(!durable.sync.preload_ended && durable.onboarding.offered.is_none());
         assert_eq!(durable.outbox.waiting(), 0);
+    }
+
+    #[test]
+    fn phases_of_firmware_keep_their_names() {
+        // One document holds one attempt: the others' names are told here.
+        use state_machine::firmware::Phase::*;
+        let all =
+            [Preparing, Ready, Installing, Installed, Returning, Discarding, Trial, Committing];
+        for phase in [&all[..], &[Rejecting]].concat() {
+            assert_eq!(serde_json::to_value(phase).unwrap(), json!(phase.as_str()));
+        }
+        assert_eq!(Rejecting as usize, all.len(), "a phase is missing here");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod tests {
     use proptest::test_runner::FileFailurePersistence;
     use state_machine::effect::{Effect, Outcome};
     use state_machine::event::{Event, Observation, StoreCondition};
+    use state_machine::firmware::compare;
     use state_machine::ids::{ComponentName, DeploymentId, Digest, EffectId};
     use state_machine::policy::{FirstBoot, Policy};
     use state_machine::state::{Durable, State};
@@ -23,6 +24,7 @@ mod tests {
     use state_machine::time::Now;
     use state_machine::transition::Why;
     use state_machine::workload::Phase;
+    use std::cmp::Ordering;
     use std::collections::{BTreeMap, BTreeSet};
 
     /// What is known about the machine without asking it.
@@ -156,6 +158,40 @@ mod tests {
         #[test]
         fn whatever_happens((policy, life) in (policies(), life())) {
             live_through(&policy, &life);
+        }
+    }
+
+    fn version() -> impl Strategy<Value = String> {
+        prop_oneof![
+            4 => r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}(-(rc|beta|[0-9])(\.[0-9]{1,2})?)?(\+[a-z0-9]{1,3})?",
+            1 => r"[0-9a-z.+-]{0,8}",
+            1 => any::<String>(),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 4_000,
+            failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
+            ..ProptestConfig::default()
+        })]
+
+        /// Any three texts can be put in order, and it is one order.
+        #[test]
+        fn versions_have_one_order(a in version(), b in version(), c in version()) {
+            prop_assert_eq!(compare(&a, &a), Ordering::Equal);
+            prop_assert_eq!(compare(&a, &b), compare(&b, &a).reverse());
+            if compare(&a, &b).is_le() && compare(&b, &c).is_le() {
+                prop_assert!(compare(&a, &c).is_le(), "{} {} {}", a, b, c);
+                if compare(&a, &c).is_eq() {
+                    prop_assert!(compare(&a, &b).is_eq() && compare(&b, &c).is_eq());
+                }
+            }
+            // A pre-release comes before what it leads to.
+            if !a.contains(['-', '+']) {
+                let candidate = format!("{a}-rc.1");
+                prop_assert!(compare(&candidate, &a).is_lt());
+            }
         }
     }
 

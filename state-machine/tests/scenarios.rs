@@ -10,6 +10,9 @@ mod device;
 #[path = "scenarios/diagrams.rs"]
 mod diagrams;
 #[cfg(test)]
+#[path = "scenarios/firmware.rs"]
+mod firmware;
+#[cfg(test)]
 #[path = "scenarios/script.rs"]
 mod script;
 #[cfg(test)]

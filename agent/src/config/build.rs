@@ -8,10 +8,11 @@ use super::keys::{self, Preset};
 use super::merged::Merged;
 use super::rules::DailyRange;
 use super::settings::{
-    BehaviourSettings, DeviceSettings, EngineSettings, LimitSettings, LocalApiSettings,
-    OtelSettings, PathSettings, Peripheral, RegistrySettings, RetrySettings, Settings, WfmSettings,
+    BehaviourSettings, DeviceSettings, EngineSettings, FirmwareSettings, LimitSettings,
+    LocalApiSettings, OtelSettings, PathSettings, Peripheral, RegistrySettings, RetrySettings,
+    Settings, WfmSettings,
 };
-use super::{InterfaceType, LogLevel, OtlpProtocol, PeripheralType};
+use super::{FirmwareMode, InterfaceType, LogLevel, OtlpProtocol, PeripheralType, Transfer};
 use crate::compose::model::HostPolicy;
 use std::path::PathBuf;
 
@@ -28,6 +29,7 @@ pub(super) fn settings(
         behaviour: behaviour(&mut build),
         retry: retry(&mut build),
         engine: engine(&mut build),
+        firmware: firmware(&mut build),
         registries: registries(&mut build),
         paths: PathSettings {
             state_dir: build.path("paths.state_dir"),
@@ -252,6 +254,30 @@ fn retry(build: &mut Build<'_>) -> RetrySettings {
     retry
 }
 
+fn firmware(build: &mut Build<'_>) -> FirmwareSettings {
+    let firmware = FirmwareSettings {
+        mode: build.choice("firmware.mode", FirmwareMode::parse, FirmwareMode::Auto),
+        transfer: build.choice("firmware.transfer", Transfer::parse, Transfer::Auto),
+        downgrade: build.bool("firmware.downgrade"),
+        hours: build.parsed("firmware.hours", DailyRange::parse),
+        trial_timeout_secs: build.integer("firmware.trial_timeout_secs"),
+        healthy_window_secs: build.integer("firmware.healthy_window_secs"),
+        check_interval_secs: build.integer("firmware.check_interval_secs"),
+        require_system_running: build.bool("firmware.require_system_running"),
+        require_wfm: build.bool("firmware.require_wfm"),
+        health_check_timeout_secs: build.integer("firmware.health_check_timeout_secs"),
+    };
+    if firmware.healthy_window_secs >= firmware.trial_timeout_secs {
+        let why = format!(
+            "firmware.healthy_window_secs ({}) must be below firmware.trial_timeout_secs ({})",
+            firmware.healthy_window_secs, firmware.trial_timeout_secs
+        );
+        let keys = ["firmware.healthy_window_secs", "firmware.trial_timeout_secs"];
+        build.conflict(keys, why);
+    }
+    firmware
+}
+
 fn engine(build: &mut Build<'_>) -> EngineSettings {
     EngineSettings {
         socket: build.path("engine.socket"),
@@ -308,6 +334,7 @@ fn limits(build: &mut Build<'_>) -> LimitSettings {
         archive_size_bytes_max: build.integer("limits.archive_size_bytes_max"),
         archive_unpacked_size_bytes_max: build.integer("limits.archive_unpacked_size_bytes_max"),
         archive_entries_max: build.integer("limits.archive_entries_max"),
+        firmware_size_bytes_max: build.integer("limits.firmware_size_bytes_max"),
         compose_file_size_bytes_max: build.integer("limits.compose_file_size_bytes_max"),
     }
 }

@@ -106,6 +106,24 @@ choices! {
         /// Serial line.
         Rs232 = "rs232",
     }
+    /// Whether the device's firmware is this agent's to update.
+    FirmwareMode {
+        /// If the boot loader chose between slots (`rauc.slot=` on the kernel command line).
+        Auto = "auto",
+        /// Yes, whatever the command line says.
+        On = "on",
+        /// No.
+        Off = "off",
+    }
+    /// How a firmware bundle gets from the registry to RAUC.
+    Transfer {
+        /// Streamed if the registry and the bundle permit it, else staged.
+        Auto = "auto",
+        /// RAUC reads it from the registry while it installs; nothing is stored.
+        Stream = "stream",
+        /// Downloaded to the data partition first.
+        Stage = "stage",
+    }
     /// How much is logged.
     LogLevel {
         /// Only what needs attention now.

@@ -3,8 +3,8 @@
 //! Parsing, `Settings`, the effective configuration and the shipped `10-defaults.toml` all follow it.
 
 use super::choices::{
-    FirstBoot, InterfaceType, LogLevel, Mismatch, OtlpProtocol, PartialFailure, PeripheralType,
-    Restore, VolumesOnRemoval,
+    FirmwareMode, FirstBoot, InterfaceType, LogLevel, Mismatch, OtlpProtocol, PartialFailure,
+    PeripheralType, Restore, Transfer, VolumesOnRemoval,
 };
 use super::rules::Rule;
 
@@ -356,6 +356,68 @@ pub(super) const KEYS: &[Key] = &[
         "Applications may switch off seccomp, AppArmor or labels.",
     ),
     key(
+        "firmware.mode",
+        Text(Rule::Choice(FirmwareMode::WORDS)),
+        Default("\"auto\""),
+        "This agent updates the firmware: if the boot loader chose between slots (auto), always (on), or\n\
+         never (off).",
+    ),
+    key(
+        "firmware.transfer",
+        Text(Rule::Choice(Transfer::WORDS)),
+        Default("\"auto\""),
+        "Bundles are read from the registry while they are installed (stream), downloaded first (stage), or\n\
+         streamed where possible (auto).",
+    ),
+    key(
+        "firmware.downgrade",
+        Bool,
+        Default("false"),
+        "An older version than the running one may be installed.",
+    ),
+    key(
+        "firmware.hours",
+        TextList(Rule::DailyRange),
+        Default("[]"),
+        "Hours of the day (UTC) in which an installation, and with it the restart, may begin. Empty: always.",
+    ),
+    key(
+        "firmware.trial_timeout_secs",
+        integer(30, 86_400),
+        Default("480"),
+        "Seconds from the boot until a trial that was not committed is left. Keep it below the guard's time.",
+    ),
+    key(
+        "firmware.healthy_window_secs",
+        integer(1, 86_400),
+        Default("60"),
+        "Seconds for which everything must be healthy without a break before a trial is committed.",
+    ),
+    key(
+        "firmware.check_interval_secs",
+        integer(1, 3600),
+        Default("5"),
+        "Seconds between two looks at the system during a trial.",
+    ),
+    key(
+        "firmware.require_system_running",
+        Bool,
+        Default("true"),
+        "A trial needs a system with no failed units (`systemctl is-system-running`).",
+    ),
+    key(
+        "firmware.require_wfm",
+        Bool,
+        Default("false"),
+        "A trial needs an answer of the fleet manager. Leave it off if the network may be away for long.",
+    ),
+    key(
+        "firmware.health_check_timeout_secs",
+        integer(1, 3600),
+        Default("30"),
+        "Seconds one program in /etc/margo/health.d/required.d or wanted.d may take.",
+    ),
+    key(
         REGISTRY,
         Tables(REGISTRY_KEYS),
         Default("[]"),
@@ -421,6 +483,12 @@ pub(super) const KEYS: &[Key] = &[
         integer(1, 1_000_000),
         Default("4096"),
         "Most entries of a compose archive.",
+    ),
+    key(
+        "limits.firmware_size_bytes_max",
+        integer(1024, 1 << 40),
+        Default("4294967296"),
+        "Largest firmware bundle.",
     ),
     key(
         "limits.compose_file_size_bytes_max",

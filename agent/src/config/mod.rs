@@ -20,16 +20,17 @@ mod settings;
 mod sources;
 
 pub use choices::{
-    FirstBoot, InterfaceType, LogLevel, Mismatch, OtlpProtocol, PartialFailure, PeripheralType,
-    Restore, VolumesOnRemoval,
+    FirmwareMode, FirstBoot, InterfaceType, LogLevel, Mismatch, OtlpProtocol, PartialFailure,
+    PeripheralType, Restore, Transfer, VolumesOnRemoval,
 };
 pub use defaults::defaults_toml;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub(crate) use keys::nearest;
 pub use rules::DailyRange;
 pub use settings::{
-    BehaviourSettings, DeviceSettings, EngineSettings, LimitSettings, LocalApiSettings,
-    OtelSettings, PathSettings, Peripheral, RegistrySettings, RetrySettings, Settings, WfmSettings,
+    BehaviourSettings, DeviceSettings, EngineSettings, FirmwareSettings, LimitSettings,
+    LocalApiSettings, OtelSettings, PathSettings, Peripheral, RegistrySettings, RetrySettings,
+    Settings, WfmSettings,
 };
 pub use sources::{Sources, check_fragment};
 

@@ -1,8 +1,8 @@
 //! What the agent runs with: complete, checked, typed. Made by `Sources::load` only.
 
 use super::choices::{
-    FirstBoot, InterfaceType, LogLevel, Mismatch, OtlpProtocol, PartialFailure, PeripheralType,
-    Restore, VolumesOnRemoval,
+    FirmwareMode, FirstBoot, InterfaceType, LogLevel, Mismatch, OtlpProtocol, PartialFailure,
+    PeripheralType, Restore, Transfer, VolumesOnRemoval,
 };
 use super::effective::EffectiveValue;
 use super::rules::DailyRange;
@@ -23,6 +23,8 @@ pub struct Settings {
     pub retry: RetrySettings,
     /// The container engine.
     pub engine: EngineSettings,
+    /// Firmware updates.
+    pub firmware: FirmwareSettings,
     /// Registries that need more than anonymous TLS, one for each host.
     pub registries: Vec<RegistrySettings>,
     /// Directories.
@@ -154,6 +156,31 @@ pub struct EngineSettings {
     pub host_policy: HostPolicy,
 }
 
+/// When firmware is installed, how it gets here, and how a trial is judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirmwareSettings {
+    /// Whether the firmware is this agent's to update.
+    pub mode: FirmwareMode,
+    /// How bundles get to RAUC.
+    pub transfer: Transfer,
+    /// An older version may be installed.
+    pub downgrade: bool,
+    /// Hours in which an installation may begin; empty = always.
+    pub hours: Vec<DailyRange>,
+    /// Seconds from the boot until an uncommitted trial is left.
+    pub trial_timeout_secs: u64,
+    /// Seconds of unbroken health that a commit needs.
+    pub healthy_window_secs: u64,
+    /// Seconds between two looks at the system during a trial.
+    pub check_interval_secs: u64,
+    /// A trial needs a system with no failed units.
+    pub require_system_running: bool,
+    /// A trial needs an answer of the fleet manager.
+    pub require_wfm: bool,
+    /// Seconds one health check may take.
+    pub health_check_timeout_secs: u64,
+}
+
 /// How to use one registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistrySettings {
@@ -202,6 +229,8 @@ pub struct LimitSettings {
     pub archive_unpacked_size_bytes_max: u64,
     /// Entries of a compose archive.
     pub archive_entries_max: u64,
+    /// Firmware bundle.
+    pub firmware_size_bytes_max: u64,
     /// One compose file.
     pub compose_file_size_bytes_max: u64,
 }

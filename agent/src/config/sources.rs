@@ -39,6 +39,11 @@ impl Sources {
         )
     }
 
+    /// Below which everything is looked for.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The same tree below another root. Paths *inside* the configuration are not moved.
     pub fn under(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
@@ -63,11 +68,6 @@ impl Sources {
     /// What provisioning writes: the fragment of this device with its settings.
     pub fn provisioned_file(&self) -> PathBuf {
         self.root.join(DIR_OF_DEVICE).join(PROVISIONED_FILE)
-    }
-
-    /// The directory that everything is read below.
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 
     fn load_with(&self, provisioned: Option<&str>) -> Result<Settings, ConfigErrors> {

@@ -1,7 +1,7 @@
 //! The command line of `margoctl`. The doc comments are its help.
 
 use crate::identity::SpiffeId;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
 
@@ -78,6 +78,9 @@ pub(super) enum Command {
         /// Id, beginning of an id, or name
         deployment: String,
     },
+    /// Look at the firmware and its slots, and steer updates
+    #[command(subcommand)]
+    Firmware(FirmwareCommand),
     /// Check whether this device would run an application; needs no agent
     CheckApp {
         /// A compose file, a directory with a compose.yaml, or an archive (.tar.gz)
@@ -175,6 +178,35 @@ fn client_id(text: &str) -> Result<SpiffeId, String> {
         Some(_) => Ok(id),
         None => Err("it is a fleet manager's, not a client's".to_owned()),
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum FirmwareCommand {
+    /// Show what runs, what is under way, and both slots
+    Status,
+    /// Install a bundle to the other slot; the device restarts when it is done
+    Install {
+        /// Path or URL of a RAUC bundle
+        bundle: String,
+        /// Show the progress, until the device restarts or the installation fails
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Go to the other slot; a trial is left, an installation not booted yet is taken back
+    Rollback,
+    /// Judge the trial under way in place of the agent
+    Mark {
+        /// good commits it, bad leaves it
+        #[arg(value_enum)]
+        verdict: Verdict,
+    },
+}
+
+/// What a person thinks of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Verdict {
+    Good,
+    Bad,
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {

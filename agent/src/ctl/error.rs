@@ -1,7 +1,7 @@
 //! What can go wrong in `margoctl`, what to do about it, and the exit code it ends with.
 
 use crate::config::ConfigErrors;
-use crate::local_api::{ApiErrorKind, ClientError};
+use crate::local_api::{ApiErrorKind, ClientError, FailureStatus};
 use crate::provision::KeyRequestError;
 use std::io;
 
@@ -67,6 +67,9 @@ pub(super) enum CtlError {
     /// There is no such failure code.
     #[error("there is no failure code {code:?}{}", did_you_mean(suggestion.as_deref()))]
     UnknownCode { code: String, suggestion: Option<String> },
+    /// The firmware that was waited for was not installed.
+    #[error("{}: {}", .0.code, .0.message)]
+    FirmwareFailed(Box<FailureStatus>),
     /// There is no such command to print the manual page of.
     #[error("margoctl has no command {name:?}")]
     UnknownCommand { name: String },
@@ -118,7 +121,7 @@ impl CtlError {
                 Exit::Denied
             }
             Self::KeyRequest(_) | Self::WriteRequest { .. } => Exit::Failed,
-            Self::Unexpected | Self::Output(_) => Exit::Failed,
+            Self::Unexpected | Self::Output(_) | Self::FirmwareFailed(_) => Exit::Failed,
         }
     }
 
@@ -143,6 +146,7 @@ impl CtlError {
                 | ApiErrorKind::Refused
                 | ApiErrorKind::Unavailable => None,
             },
+            Self::FirmwareFailed(failure) => Some(failure.next_action.clone()),
             Self::UnknownCode { .. } => Some("`margoctl explain` lists all codes".into()),
             Self::UnknownCommand { .. } => Some("`margoctl help` lists all commands".into()),
             Self::KeyRequest(KeyRequestError::Io { source, .. })

@@ -64,7 +64,7 @@ fn tell(terminal: &mut Terminal, error: &CtlError) {
 pub(super) struct Ctl<'a> {
     pub(super) json: bool,
     socket: Option<PathBuf>,
-    terminal: &'a mut Terminal,
+    pub(super) terminal: &'a mut Terminal,
     checker: Option<AppChecker>,
 }
 
@@ -99,6 +99,7 @@ impl Ctl<'_> {
             }
             Command::Sync => self.order(Request::SyncNow),
             Command::Retry { deployment } => self.order(Request::Retry { deployment }),
+            Command::Firmware(command) => self.firmware(command),
             Command::CheckApp { path, parameters, policy_from_config } => {
                 self.check_app(&path, parameters, policy_from_config)
             }
@@ -124,7 +125,7 @@ impl Ctl<'_> {
         })
     }
 
-    fn ask(&self, request: Request) -> Result<Response, CtlError> {
+    pub(super) fn ask(&self, request: Request) -> Result<Response, CtlError> {
         Ok(Client::connect(&self.socket())?.call(request)?)
     }
 
@@ -147,7 +148,7 @@ impl Ctl<'_> {
         Ok(Exit::Done)
     }
 
-    fn order(&mut self, request: Request) -> Result<Exit, CtlError> {
+    pub(super) fn order(&mut self, request: Request) -> Result<Exit, CtlError> {
         match self.ask(request)? {
             Response::Accepted(accepted) => self
                 .print(&accepted, |_| format!("{}\n", super::terminal::clean(&accepted.message))),
@@ -185,6 +186,7 @@ impl Ctl<'_> {
             Response::Status(_)
             | Response::Deployments(_)
             | Response::Deployment(_)
+            | Response::Firmware(_)
             | Response::Accepted(_)
             | Response::Error(_)
             | Response::End => return Err(CtlError::Unexpected),

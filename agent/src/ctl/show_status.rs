@@ -40,6 +40,13 @@ pub(super) fn status(style: Style, status: &Status) -> String {
         .map_or_else(|| "none accepted yet".to_owned(), |version| format!("version {version}"));
     lines.add("Manifest", Tone::Plain, &manifest);
     workloads(&mut lines, status);
+    if let Some(firmware) = &status.firmware {
+        let (tone, text) = super::show_firmware::summary(firmware);
+        lines.add("Firmware", tone, &text);
+        if let Some(update) = &firmware.update {
+            lines.add("", Tone::Warning, &super::show_firmware::progress(update));
+        }
+    }
     let reports = match status.outbox_len {
         0 => "all sent".to_owned(),
         waiting => format!("{waiting} waiting to be sent"),

@@ -366,7 +366,9 @@ impl<P: Persist, X: Execute, A: Answer> Driver<P, X, A> {
     fn answer(&mut self, query: Query) -> Option<Event> {
         // Questions are answered from the last state that is durable; an order could not be kept.
         let query = match query {
-            Query::SyncNow { reply } | Query::Retry { reply, .. }
+            Query::SyncNow { reply }
+            | Query::Retry { reply, .. }
+            | Query::FirmwareOrder { reply, .. }
                 if self.storage_failure.is_some() =>
             {
                 // Nobody may be waiting any more.

@@ -160,6 +160,7 @@ fn one_installed() -> Durable {
         revision: Digest::new("sha256:01"),
         version: ManifestVersion(1),
         name: "app".to_owned(),
+        kind: state_machine::desired::Kind::Compose,
         components: vec![component.clone()],
     });
     let held = Held { revision: desired.revision.clone(), order: 0, component };

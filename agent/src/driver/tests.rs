@@ -70,6 +70,7 @@ fn deployment() -> Arc<Deployment> {
         revision: Digest::new("sha256:r1"),
         version: ManifestVersion(1),
         name: "app".to_owned(),
+        kind: state_machine::desired::Kind::Compose,
         components: vec![Component {
             name: ComponentName::new("web"),
             wait: true,
@@ -105,6 +106,14 @@ fn outcome_of(effect: &Effect) -> (&'static str, Outcome) {
         Effect::RemoveDeployment { .. } => ("remove", Outcome::DeploymentRemoved),
         Effect::SendReport { .. } => ("report", Outcome::ReportAccepted),
         Effect::CollectGarbage => ("garbage", Outcome::GarbageCollected),
+        Effect::PrepareFirmware { .. }
+        | Effect::InstallFirmware { .. }
+        | Effect::DiscardFirmware
+        | Effect::CheckSystem
+        | Effect::CommitSlot
+        | Effect::RejectSlot
+        | Effect::ActivateOther
+        | Effect::Reboot => panic!("the firmware of this world is not managed: {effect:?}"),
     }
 }
 

@@ -4,6 +4,8 @@ use crate::config::Settings;
 use crate::margo::capabilities::{CapabilitiesError, CapabilitySettings, HostFacts, build};
 use crate::margo::wire::{Cpu, DeviceCapabilitiesManifest, Interface, LabelValue, Peripheral};
 use crate::margo::{DeviceId, DeviceIdError};
+use crate::updater::Updater;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Why the device cannot say what it is.
@@ -34,13 +36,23 @@ pub enum DescribeError {
     },
 }
 
-/// Describes the device (R100). `storage` is on the file system that holds applications.
+/// Label with what firmware must be made for.
+const LABEL_COMPATIBLE: &str = "org.margo.firmware.compatible";
+/// Label with the version of the running firmware.
+const LABEL_VERSION: &str = "org.margo.firmware.version";
+/// Label with the boot loader's name of the booted slot.
+const LABEL_SLOT: &str = "org.margo.firmware.slot";
+
+/// Describes the device (R100). `storage` is on the file system that holds applications. With an updater the device
+/// takes firmware as `custom` deployments, and says in labels for what and from what (R112). A new slot or version
+/// makes another document, which is reported after the restart that brought it (R101).
 ///
 /// # Errors
 /// See [`DescribeError`]: the configuration needs to be corrected.
 pub fn capabilities(
     settings: &Settings,
     storage: &Path,
+    updater: Option<&Updater>,
 ) -> Result<(DeviceId, DeviceCapabilitiesManifest), DescribeError> {
     let device = &settings.device;
     let id = DeviceId::parse(&device.id).map_err(|source| DescribeError::Id { source })?;
@@ -51,6 +63,8 @@ pub fn capabilities(
             .map_err(|source| DescribeError::Label { key: key.clone(), source })?;
         Ok((key.clone(), value))
     };
+    let mut labels: BTreeMap<_, _> = device.labels.iter().map(label).collect::<Result<_, _>>()?;
+    labels.extend(updater.map(firmware_labels).into_iter().flatten());
     let architecture = Some(host.architecture.clone());
     let cpus = device.cpu_cores.map(|cores| Cpu { cores: number(cores), architecture });
     let wanted = CapabilitySettings {
@@ -67,13 +81,31 @@ pub fn capabilities(
             .map(|kind| Interface { kind: kind.to_string() })
             .collect(),
         otel_collector: device.otel.is_present,
-        runtimes: vec!["oci".to_owned()],
-        deployment_types: vec!["compose".to_owned()],
-        labels: device.labels.iter().map(label).collect::<Result<_, _>>()?,
-        extensions: std::collections::BTreeMap::new(),
+        runtimes: with_custom("oci", updater),
+        deployment_types: with_custom("compose", updater),
+        labels,
+        extensions: BTreeMap::new(),
     };
     let manifest = build(&id, &wanted, &host).map_err(failed)?;
     Ok((id, manifest))
+}
+
+fn with_custom(kind: &str, updater: Option<&Updater>) -> Vec<String> {
+    let custom = updater.map(|_| "custom".to_owned());
+    std::iter::once(kind.to_owned()).chain(custom).collect()
+}
+
+fn firmware_labels(updater: &Updater) -> impl Iterator<Item = (String, LabelValue)> {
+    let facts = updater.facts().clone();
+    [
+        (LABEL_COMPATIBLE, facts.compatible),
+        (LABEL_VERSION, facts.version),
+        (LABEL_SLOT, facts.bootname),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| {
+        Some((name.to_owned(), serde_json::from_value(value?.into()).ok()?))
+    })
 }
 
 fn number(cores: f64) -> serde_json::Number {

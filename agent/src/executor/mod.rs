@@ -6,15 +6,18 @@
 //! | `connection` | identity, trust, the client |
 //! | `sync` | polling, fetching, reporting |
 //! | `engine_watch` | the engine's events |
+//! | `firmware` | firmware orders, and telling the machine which slot is booted |
 
 mod capabilities;
 mod connection;
 mod engine_watch;
+mod firmware;
 mod policy;
 mod sync;
 
 pub use capabilities::{DescribeError, capabilities};
 pub use connection::Connection;
+pub use firmware::watch_boot;
 pub use policy::policy;
 
 use crate::artifacts::Artifacts;
@@ -24,8 +27,10 @@ use crate::driver::{Execute, micros};
 use crate::engine::{Engine, WaitPolicy};
 use crate::margo::wire::DeviceCapabilitiesManifest;
 use crate::margo::{DeviceId, ManifestFetched};
+use crate::updater::Updater;
 use crate::workload::{Target, Workloads};
 use engine_watch::EngineWatch;
+use firmware::Installation;
 use futures_util::future::BoxFuture;
 use state_machine::effect::{Effect, Outcome};
 use state_machine::event::Event;
@@ -56,6 +61,8 @@ struct Shared {
     /// The manifest found by the last poll, until its deployments are fetched.
     manifest: Mutex<Option<ManifestFetched>>,
     watch: Mutex<EngineWatch>,
+    /// `None`: the firmware is not this agent's to update.
+    updater: Option<Updater>,
     events: mpsc::Sender<Event>,
 }
 
@@ -74,6 +81,8 @@ pub struct Parts {
     pub engine: Engine,
     /// The clock with its floor.
     pub clock: Clock,
+    /// The updater, if the firmware is this agent's to update.
+    pub updater: Option<Updater>,
     /// Where the engine's events go.
     pub events: mpsc::Sender<Event>,
 }
@@ -91,7 +100,7 @@ impl Executor {
             Arc::clone(&parts.artifacts),
             parts.engine.clone(),
             parts.device.clone(),
-            parts.capabilities.to_value(),
+            (parts.capabilities.to_value(), parts.updater.is_some()),
         );
         let shared = Shared {
             workloads,
@@ -104,6 +113,7 @@ impl Executor {
             connection: Mutex::default(),
             manifest: Mutex::default(),
             watch: Mutex::default(),
+            updater: parts.updater,
             events: parts.events,
         };
         Self { shared: Arc::new(shared) }
@@ -117,6 +127,11 @@ impl Executor {
     /// The container engine.
     pub fn engine(&self) -> &Engine {
         &self.shared.engine
+    }
+
+    /// The updater, if the firmware is this agent's to update.
+    pub fn updater(&self) -> Option<&Updater> {
+        self.shared.updater.as_ref()
     }
 
     /// Keeps the time for the next start, if it was ever confirmed.
@@ -162,6 +177,14 @@ const fn name(effect: &Effect) -> &'static str {
         Effect::PruneDeployment { .. } => "PruneDeployment",
         Effect::RemoveDeployment { .. } => "RemoveDeployment",
         Effect::CollectGarbage => "CollectGarbage",
+        Effect::PrepareFirmware { .. } => "PrepareFirmware",
+        Effect::InstallFirmware { .. } => "InstallFirmware",
+        Effect::DiscardFirmware => "DiscardFirmware",
+        Effect::CheckSystem => "CheckSystem",
+        Effect::CommitSlot => "CommitSlot",
+        Effect::RejectSlot => "RejectSlot",
+        Effect::ActivateOther => "ActivateOther",
+        Effect::Reboot => "Reboot",
     }
 }
 
@@ -204,6 +227,16 @@ impl Shared {
                 Ok(Outcome::DeploymentRemoved)
             }
             Effect::CollectGarbage => self.collect_garbage(needed).await,
+            Effect::PrepareFirmware { source } => self.prepare_firmware(&source).await,
+            Effect::InstallFirmware { transaction, source, bundle, target } => {
+                self.install_firmware(&Installation { transaction, source, bundle, target }).await
+            }
+            Effect::DiscardFirmware => self.discard_firmware().await,
+            Effect::CheckSystem => self.check_system().await,
+            Effect::CommitSlot => self.commit_slot().await,
+            Effect::RejectSlot => self.reject_slot().await,
+            Effect::ActivateOther => self.activate_other().await,
+            Effect::Reboot => self.reboot().await,
         }
     }
 

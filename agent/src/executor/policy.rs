@@ -2,7 +2,8 @@
 
 use crate::config::{self, DailyRange, Settings};
 use state_machine::policy::{
-    DaySpan, FirstBoot, MismatchPolicy, PartialFailure, Policy, Restore, RetryPolicy,
+    DaySpan, FirmwarePolicy, FirstBoot, MismatchPolicy, PartialFailure, Policy, Restore,
+    RetryPolicy,
 };
 
 /// Milliseconds in a second.
@@ -42,6 +43,13 @@ pub fn policy(settings: &Settings, jitter_seed: u64) -> Policy {
         observe_interval_ms: retry.observe_interval_secs.saturating_mul(SEC_MS),
         mismatch_retries_max: retry.mismatch_retries_max,
         jobs_max: retry.jobs_max,
+        firmware: FirmwarePolicy {
+            downgrade: settings.firmware.downgrade,
+            hours: settings.firmware.hours.iter().map(span).collect(),
+            trial_timeout_ms: settings.firmware.trial_timeout_secs.saturating_mul(SEC_MS),
+            healthy_window_ms: settings.firmware.healthy_window_secs.saturating_mul(SEC_MS),
+            check_interval_ms: settings.firmware.check_interval_secs.saturating_mul(SEC_MS),
+        },
         ..Policy::default()
     }
 }

@@ -47,12 +47,15 @@ impl Shared {
         let documents =
             self.answered(wfm.fetch_deployments(&manifest, have, FetchPreference::Auto).await)?;
         let artifacts = Arc::clone(&self.artifacts);
-        let timeout_ms = self.workloads.component_timeout_default_ms;
+        let reading = Reading {
+            timeout_ms: self.workloads.component_timeout_default_ms,
+            is_managed: self.updater.is_some(),
+        };
         let deployments = blocking(move || {
             for bytes in documents.values() {
                 artifacts.put(bytes).map_err(|error| error.to_failure())?;
             }
-            read_deployments(&artifacts, &manifest, timeout_ms)
+            read_deployments(&artifacts, &manifest, reading)
                 .map(|deployments| (manifest.version, deployments))
         })
         .await?;
@@ -87,16 +90,24 @@ impl Shared {
     }
 }
 
+/// How documents are understood on this device.
+#[derive(Clone, Copy)]
+struct Reading {
+    timeout_ms: u64,
+    is_managed: bool,
+}
+
 fn read_deployments(
     artifacts: &Artifacts,
     manifest: &StateManifest,
-    timeout_ms: u64,
+    Reading { timeout_ms, is_managed }: Reading,
 ) -> Result<Vec<Arc<Deployment>>, Failure> {
     let read = |deployment: &crate::margo::manifest::DeploymentRef| {
         let revision = &deployment.artifact.digest;
         let yaml = artifacts.get(revision).map_err(|error| error.to_failure())?;
         let document = ApplicationDeployment::parse(&yaml, Some(&deployment.id), timeout_ms);
-        Ok(describe(&deployment.id, revision, manifest.version, document.as_ref()))
+        let (id, version) = (&deployment.id, manifest.version);
+        Ok(describe(id, revision, version, document.as_ref(), is_managed))
     };
     manifest.deployments.iter().map(read).collect()
 }

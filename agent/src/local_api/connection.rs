@@ -7,7 +7,7 @@ use super::events::EventLog;
 use super::protocol::{
     ApiError, ApiErrorKind, Envelope, REQUEST_SIZE_BYTES_MAX, Request, Response, VERSION,
 };
-use super::query::Query;
+use super::query::{FirmwareOrder, Query};
 use crate::logging::{catalog, clip};
 use std::io;
 use std::time::Duration;
@@ -42,6 +42,13 @@ pub(super) fn refuse_busy(stream: &UnixStream) {
     let line = encode(&Response::Error(error));
     // It may already have gone.
     let _ = stream.try_write(&line);
+}
+
+async fn firmware_order(
+    queries: &mpsc::Sender<Query>,
+    order: FirmwareOrder,
+) -> Result<Response, ApiError> {
+    ask(queries, |reply| Query::FirmwareOrder { order, reply }).await.map(Response::Accepted)
 }
 
 /// Serves one client until it hangs up, errs, or is silent for too long.
@@ -152,6 +159,16 @@ impl Client {
                 ask(queries, |reply| Query::Retry { deployment, reply })
                     .await
                     .map(Response::Accepted)
+            }
+            Request::Firmware => ask(queries, |reply| Query::Firmware { reply })
+                .await
+                .map(|firmware| Response::Firmware(Box::new(firmware))),
+            Request::FirmwareInstall { location } => {
+                firmware_order(queries, FirmwareOrder::Install { location }).await
+            }
+            Request::FirmwareRollback => firmware_order(queries, FirmwareOrder::Rollback).await,
+            Request::FirmwareMark { good } => {
+                firmware_order(queries, FirmwareOrder::Mark { good }).await
             }
         };
         match response {

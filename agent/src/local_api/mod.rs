@@ -1,6 +1,6 @@
 //! The local socket that `margoctl` talks to.
 //!
-//! - `protocol`: requests and responses, one JSON object per line.  - `status`: what they carry.
+//! - `protocol`: requests and responses, one JSON object per line.  - `status`, `firmware`: what they carry.
 //! - `server`: the socket; `connection`: one client.  - `access`: who may do what.
 //! - `query`: what the driver is asked.  - `events`: the recent transitions, answered without the driver.
 //! - `client`: the other end.
@@ -9,6 +9,7 @@ mod access;
 mod client;
 mod connection;
 mod events;
+mod firmware;
 mod protocol;
 mod query;
 mod server;
@@ -17,11 +18,14 @@ mod status;
 pub use access::{Access, Peers};
 pub use client::{Client, ClientError};
 pub use events::{EVENTS_KEPT_MAX, EventLog, NewEvent};
+pub use firmware::{
+    FirmwareAttempt, FirmwareProgress, FirmwareSlot, FirmwareStatus, FirmwareUpdate,
+};
 pub use protocol::{
     Accepted, ApiError, ApiErrorKind, Envelope, LogsRequest, REQUEST_SIZE_BYTES_MAX, Request,
     Response, VERSION,
 };
-pub use query::{LogLines, Query, Reply};
+pub use query::{FirmwareOrder, LogLines, Query, Reply};
 pub use server::{BindError, LocalApi, SOCKET_NAME};
 pub use status::{
     ClockStatus, ComponentStatus, ContainerStatus, DeploymentStatus, Event, FailureStatus,

@@ -4,6 +4,7 @@
 //! lines `{"kind":…,"data":…}`, the last of which is `end` or `error`. A connection may ask again after that.
 //! A release only adds: fields and kinds that a client does not know are to be ignored.
 
+use super::firmware::FirmwareStatus;
 use super::status::{DeploymentStatus, Event, LogLine, Status};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -58,14 +59,33 @@ pub enum Request {
         /// Id, beginning of an id, or name.
         deployment: String,
     },
+    /// The firmware and its slots: one [`Response::Firmware`].
+    Firmware,
+    /// Install this bundle. Changes something.
+    FirmwareInstall {
+        /// Path on the device, from the root, or URL.
+        location: String,
+    },
+    /// Go to the other slot; of a trial, leave it. Changes something.
+    FirmwareRollback,
+    /// Judge the trial in place of the gate. Changes something.
+    FirmwareMark {
+        /// Commit it, or leave it.
+        good: bool,
+    },
 }
 
 impl Request {
     /// Whether it makes the agent do something, and so needs more than the right to look.
     pub const fn is_mutating(&self) -> bool {
         match self {
-            Self::SyncNow | Self::Retry { .. } => true,
+            Self::SyncNow
+            | Self::Retry { .. }
+            | Self::FirmwareInstall { .. }
+            | Self::FirmwareRollback
+            | Self::FirmwareMark { .. } => true,
             Self::Status
+            | Self::Firmware
             | Self::Deployments
             | Self::Deployment { .. }
             | Self::Events { .. }
@@ -103,6 +123,8 @@ pub enum Response {
     Deployments(Vec<DeploymentStatus>),
     /// Answer to [`Request::Deployment`].
     Deployment(Box<DeploymentStatus>),
+    /// Answer to [`Request::Firmware`].
+    Firmware(Box<FirmwareStatus>),
     /// One transition.
     Event(Event),
     /// So many transitions came too fast for this client and are missing here.

@@ -3,6 +3,7 @@
 //! The driver takes queries from a channel beside its other events. A reply that nobody waits for any more may
 //! be dropped; a query that is dropped unanswered is told to the client as "the agent is stopping".
 
+use super::firmware::FirmwareStatus;
 use super::protocol::{Accepted, ApiError, LogsRequest};
 use super::status::{DeploymentStatus, LogLine, Status};
 use tokio::sync::{mpsc, oneshot};
@@ -54,5 +55,34 @@ pub enum Query {
         deployment: String,
         /// Answer.
         reply: Reply<Accepted>,
+    },
+    /// The firmware and its slots.
+    Firmware {
+        /// Answer.
+        reply: Reply<FirmwareStatus>,
+    },
+    /// An order about the firmware.
+    FirmwareOrder {
+        /// Which.
+        order: FirmwareOrder,
+        /// Answer.
+        reply: Reply<Accepted>,
+    },
+}
+
+/// What an operator may want of the firmware.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirmwareOrder {
+    /// Install this bundle.
+    Install {
+        /// Path or URL.
+        location: String,
+    },
+    /// Go to the other slot; of a trial, leave it.
+    Rollback,
+    /// Judge the trial.
+    Mark {
+        /// Commit it, or leave it.
+        good: bool,
     },
 }

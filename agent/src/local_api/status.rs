@@ -2,6 +2,7 @@
 //!
 //! Times are milliseconds since 1970 and absent where the clock was not to be trusted.
 
+use super::firmware::FirmwareStatus;
 use super::protocol::{ApiError, ApiErrorKind};
 use crate::provision::Attempt;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,9 @@ pub struct Status {
     pub store: StoreStatus,
     /// Deployments, counted.
     pub workloads: WorkloadsSummary,
+    /// The firmware, where it is the agent's to update.
+    #[serde(default)]
+    pub firmware: Option<Box<FirmwareStatus>>,
     /// Reports waiting to be sent.
     pub outbox_len: u64,
     /// Milliseconds until the agent next does something by itself; `None` = not before an event.

@@ -23,6 +23,7 @@ fn status() -> Status {
         manifest_version: Some(7),
         store: StoreStatus::Intact,
         workloads: WorkloadsSummary::default(),
+        firmware: None,
         outbox_len: 0,
         next_wake_ms: None,
         clock: ClockStatus { is_trusted: true, wall_unix_ms: 1 },
@@ -74,6 +75,10 @@ async fn drive(mut queries: mpsc::Receiver<Query>, ended: mpsc::UnboundedSender<
             Query::SyncNow { .. } => {}
             Query::Retry { deployment, reply } => {
                 drop(reply.send(Ok(Accepted { message: format!("retrying {deployment}") })));
+            }
+            Query::Firmware { reply } => drop(reply.send(Ok(FirmwareStatus::default()))),
+            Query::FirmwareOrder { order, reply } => {
+                drop(reply.send(Ok(Accepted { message: format!("{order:?}") })));
             }
         }
     }

@@ -9,6 +9,10 @@ use std::collections::BTreeMap;
 pub const COMPOSE_ARTIFACT_TYPE: &str = "application/vnd.org.margo.component.compose+json";
 /// Media type of its only layer (R160).
 pub const COMPOSE_LAYER_MEDIA_TYPE: &str = "application/vnd.org.margo.component.compose.tar+gzip";
+/// `artifactType` of a firmware component.
+pub const FIRMWARE_ARTIFACT_TYPE: &str = "application/vnd.margo-agent.firmware.v1";
+/// Media type of its only layer: a RAUC bundle as it is.
+pub const FIRMWARE_LAYER_MEDIA_TYPE: &str = "application/vnd.rauc.bundle";
 /// Media type of the manifest itself.
 pub(super) const MANIFEST_MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Layer annotation that names the component's type.
@@ -34,6 +38,16 @@ impl ArtifactKind {
             artifact_types: vec![COMPOSE_ARTIFACT_TYPE.to_owned()],
             layer_media_types: vec![COMPOSE_LAYER_MEDIA_TYPE.to_owned()],
             component_type: Some("compose".to_owned()),
+            layer_bytes_max,
+        }
+    }
+
+    /// A firmware bundle, as this agent defines it.
+    pub fn firmware(layer_bytes_max: u64) -> Self {
+        Self {
+            artifact_types: vec![FIRMWARE_ARTIFACT_TYPE.to_owned()],
+            layer_media_types: vec![FIRMWARE_LAYER_MEDIA_TYPE.to_owned()],
+            component_type: None,
             layer_bytes_max,
         }
     }

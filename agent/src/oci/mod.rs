@@ -10,12 +10,17 @@ mod manifest;
 mod pull;
 mod reference;
 mod registries;
+mod remote;
 #[cfg(test)]
 mod tests;
 mod transport;
 
 pub use error::OciError;
-pub use manifest::{ArtifactKind, COMPOSE_ARTIFACT_TYPE, COMPOSE_LAYER_MEDIA_TYPE};
+pub use manifest::{
+    ArtifactKind, COMPOSE_ARTIFACT_TYPE, COMPOSE_LAYER_MEDIA_TYPE, FIRMWARE_ARTIFACT_TYPE,
+    FIRMWARE_LAYER_MEDIA_TYPE,
+};
 pub use pull::{OciLimits, PulledArtifact, Puller};
 pub use reference::{OciReference, ReferenceError};
 pub use registries::{Credentials, Registries, RegistryAccess, RegistrySetupError};
+pub use remote::{BlobAccess, ResolvedArtifact};

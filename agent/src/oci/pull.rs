@@ -63,8 +63,8 @@ pub struct PulledArtifact {
 /// Pulls artifacts with one set of registry settings.
 #[derive(Clone, Debug, Default)]
 pub struct Puller {
-    registries: Registries,
-    limits: OciLimits,
+    pub(super) registries: Registries,
+    pub(super) limits: OciLimits,
 }
 
 impl Puller {
@@ -124,19 +124,7 @@ impl Puller {
         store: &Artifacts,
     ) -> Result<PulledArtifact, OciError> {
         let mut session = None;
-        let what = format!("manifest of {reference}");
-        let local = match pinned {
-            Some(pinned) => stored(store, pinned, &what).await?,
-            None => None,
-        };
-        let body = match local {
-            Some(body) => body,
-            None => {
-                let session = open(&mut session, reference, self)?;
-                self.fetch_manifest(session, reference, pinned, &what).await?
-            }
-        };
-        let layer = self.layer(&body, kind, &what)?;
+        let (body, layer) = self.manifest(&mut session, reference, (pinned, kind), store).await?;
         let what = format!("layer of {reference}");
         if !is_stored(store, &layer.digest, &what).await? {
             let session = open(&mut session, reference, self)?;
@@ -149,6 +137,30 @@ impl Puller {
             layer_digest: layer.digest,
             layer_size_bytes: layer.size_bytes,
         })
+    }
+
+    /// The manifest, from the store if it is pinned and there, and the layer it names.
+    pub(super) async fn manifest(
+        &self,
+        session: &mut Option<Session>,
+        reference: &OciReference,
+        (pinned, kind): (Option<&Digest>, &ArtifactKind),
+        store: &Artifacts,
+    ) -> Result<(Bytes, Layer), OciError> {
+        let what = format!("manifest of {reference}");
+        let local = match pinned {
+            Some(pinned) => stored(store, pinned, &what).await?,
+            None => None,
+        };
+        let body = match local {
+            Some(body) => body,
+            None => {
+                let session = open(session, reference, self)?;
+                self.fetch_manifest(session, reference, pinned, &what).await?
+            }
+        };
+        let layer = self.layer(&body, kind, &what)?;
+        Ok((body, layer))
     }
 
     fn layer(&self, body: &[u8], kind: &ArtifactKind, what: &str) -> Result<Layer, OciError> {
@@ -194,7 +206,7 @@ impl Puller {
 }
 
 /// Connects to the registry at most once in a pull.
-fn open<'s>(
+pub(super) fn open<'s>(
     session: &'s mut Option<Session>,
     reference: &OciReference,
     puller: &Puller,
@@ -228,7 +240,7 @@ async fn is_stored(store: &Artifacts, wanted: &Digest, what: &str) -> Result<boo
     on_disk(store, what, move |store| store.is_intact(&wanted)).await
 }
 
-async fn put(store: &Artifacts, bytes: Bytes, what: &str) -> Result<Digest, OciError> {
+pub(super) async fn put(store: &Artifacts, bytes: Bytes, what: &str) -> Result<Digest, OciError> {
     on_disk(store, what, move |store| store.put(&bytes)).await
 }
 

@@ -93,7 +93,7 @@ impl Session {
         headers: &HeaderMap,
         what: &str,
     ) -> Result<Response, OciError> {
-        let url = format!("{}/{path}", self.base);
+        let url = self.url(path);
         let mut response = self.send(&url, headers, what).await?;
         if response.status().as_u16() == 401 {
             // Also when a token has run out in the middle of a long pull.
@@ -104,6 +104,16 @@ impl Session {
             200 | 206 | 416 => Ok(response),
             _ => Err(refusal(response, what).await),
         }
+    }
+
+    /// Where `path` of the repository is.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}/{path}", self.base)
+    }
+
+    /// What the last request had to show, if anything: `Basic …` or `Bearer …`.
+    pub(super) fn authorization(&self) -> Option<String> {
+        self.authorization.as_ref()?.to_str().ok().map(str::to_owned)
     }
 
     async fn send(&self, url: &str, headers: &HeaderMap, what: &str) -> Result<Response, OciError> {

@@ -1,7 +1,7 @@
 //! Deleting what no revision needs any more. Run only while nothing is being prepared.
 
 use super::prepared::{KIND, Prepared};
-use super::{Workloads, blocking};
+use super::{Workloads, blocking, firmware};
 use crate::engine::ImageId;
 use state_machine::failure::{Code, Failure};
 use state_machine::ids::Digest;
@@ -18,11 +18,12 @@ impl Workloads {
     pub async fn collect_garbage(&self, revisions: BTreeSet<Digest>) -> Result<(), Failure> {
         let (artifacts, apps_dir) = (Arc::clone(&self.artifacts), self.apps_dir.clone());
         let sorted = blocking(move || {
-            let sorted = sort_records(&artifacts, &revisions)?;
-            let mut needed = revisions;
+            let sorted = sort_records(&artifacts, revisions)?;
+            let mut needed = sorted.revisions.clone();
             for component in sorted.kept.iter().flat_map(|record| record.components.values()) {
                 needed.extend([component.archive.clone(), component.manifest.clone()]);
             }
+            needed.extend(sweep_bundles(&artifacts, &sorted.revisions)?);
             artifacts.gc(&needed).map_err(|error| error.to_failure())?;
             sweep_apps(&apps_dir, &needed)?;
             Ok(sorted)
@@ -33,6 +34,7 @@ impl Workloads {
             let pruned = self.engine.prune_images(&candidates, &keep).await;
             pruned.map_err(|error| error.to_failure())?;
         }
+        self.sweep_staged(true).await?;
         // Last: while a record exists, its images are not forgotten.
         let artifacts = Arc::clone(&self.artifacts);
         blocking(move || {
@@ -48,6 +50,7 @@ impl Workloads {
 /// Records of needed revisions, and those of others.
 #[derive(Default)]
 struct Sorted {
+    revisions: BTreeSet<Digest>,
     kept: Vec<Prepared>,
     dropped: Vec<Prepared>,
     dropped_names: Vec<String>,
@@ -55,9 +58,9 @@ struct Sorted {
 
 fn sort_records(
     artifacts: &crate::artifacts::Artifacts,
-    revisions: &BTreeSet<Digest>,
+    revisions: BTreeSet<Digest>,
 ) -> Result<Sorted, Failure> {
-    let mut sorted = Sorted::default();
+    let mut sorted = Sorted { revisions, ..Sorted::default() };
     for name in artifacts.record_names(KIND).map_err(|error| error.to_failure())? {
         let record: Option<Prepared> = match artifacts.read_record(KIND, &name) {
             Ok(record) => record,
@@ -65,7 +68,7 @@ fn sort_records(
             Err(error) if error.is_lost() => None,
             Err(error) => return Err(error.to_failure()),
         };
-        if revisions.contains(&Digest::new(&name)) {
+        if sorted.revisions.contains(&Digest::new(&name)) {
             sorted.kept.extend(record);
         } else {
             sorted.dropped.extend(record);
@@ -73,6 +76,23 @@ fn sort_records(
         }
     }
     Ok(sorted)
+}
+
+/// Forgets what other revisions' bundles were; returns the manifests of those that are needed.
+fn sweep_bundles(
+    artifacts: &crate::artifacts::Artifacts,
+    revisions: &BTreeSet<Digest>,
+) -> Result<BTreeSet<Digest>, Failure> {
+    let mut manifests = BTreeSet::new();
+    for name in artifacts.record_names(firmware::KIND).map_err(|error| error.to_failure())? {
+        if !revisions.contains(&Digest::new(&name)) {
+            let removed = artifacts.remove_record(firmware::KIND, &name);
+            removed.map_err(|error| error.to_failure())?;
+        } else if let Some(bundle) = firmware::read(artifacts, &name)? {
+            manifests.insert(bundle.manifest);
+        }
+    }
+    Ok(manifests)
 }
 
 fn images(records: &[Prepared]) -> BTreeSet<ImageId> {

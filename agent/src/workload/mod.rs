@@ -7,9 +7,11 @@
 //! | `registries` | how registries may be talked to |
 //! | `preload` | the desired state that ships in the image |
 //! | `prepare` | obtaining everything a revision needs, before anything running is touched |
+//! | `firmware` | the bundle that a firmware deployment names, and how RAUC gets at it |
 //! | `run` | applying, comparing, pruning, removing |
 //! | `garbage` | deleting what no revision needs any more |
 
+mod firmware;
 mod garbage;
 mod plan;
 mod preload;
@@ -25,14 +27,15 @@ pub use run::Target;
 use crate::archive::ArchiveLimits;
 use crate::artifacts::Artifacts;
 use crate::compose::model::HostPolicy;
-use crate::config::{LimitSettings, RegistrySettings, Settings};
+use crate::config::{LimitSettings, RegistrySettings, Settings, Transfer};
 use crate::engine::{Engine, VolumePolicy};
 use crate::margo::DeviceId;
 use serde_json::Value;
 use state_machine::failure::{Code, Failure};
-use std::collections::BTreeMap;
+use state_machine::ids::Digest;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Everything workload orders need. Shared by all of them.
 #[derive(Debug)]
@@ -54,16 +57,30 @@ pub struct Workloads {
     pub(crate) apps_dir: PathBuf,
     /// What ships with the device.
     pub(crate) preload_dir: PathBuf,
+    pub(crate) firmware: FirmwareAccess,
+}
+
+/// How firmware bundles get to RAUC.
+#[derive(Debug)]
+pub(crate) struct FirmwareAccess {
+    /// This device takes firmware as deployments.
+    pub(crate) is_managed: bool,
+    pub(crate) transfer: Transfer,
+    pub(crate) size_bytes_max: u64,
+    /// Where bundles are staged; absent until one is.
+    pub(crate) staging_dir: PathBuf,
+    /// Revisions whose bundle could not be streamed to the end: staged the next time.
+    pub(crate) not_streamed: Mutex<BTreeSet<Digest>>,
 }
 
 impl Workloads {
-    /// Reads what it needs from the settings.
+    /// Reads what it needs from the settings. `is_managed`: this device takes firmware as deployments.
     pub fn new(
         settings: &Settings,
         artifacts: Arc<Artifacts>,
         engine: Engine,
         device: DeviceId,
-        capabilities: Value,
+        (capabilities, is_managed): (Value, bool),
     ) -> Self {
         let limits = &settings.limits;
         Self {
@@ -86,6 +103,13 @@ impl Workloads {
             archive_size_bytes_max: limits.archive_size_bytes_max,
             apps_dir: settings.paths.state_dir.join("apps"),
             preload_dir: settings.paths.preload_dir.clone(),
+            firmware: FirmwareAccess {
+                is_managed,
+                transfer: settings.firmware.transfer,
+                size_bytes_max: limits.firmware_size_bytes_max,
+                staging_dir: settings.paths.state_dir.join("firmware"),
+                not_streamed: Mutex::default(),
+            },
         }
     }
 }

@@ -40,7 +40,8 @@ pub fn preload(
         let revision = digest::of(&yaml);
         artifacts.put(&yaml).map_err(|error| error.to_failure())?;
         preload_archives(dir, artifacts, &document, &revision)?;
-        deployments.push(describe(&document.id, &revision, version, Ok(&document)));
+        // Firmware in the image would be the firmware that runs.
+        deployments.push(describe(&document.id, &revision, version, Ok(&document), false));
     }
     let desired = DesiredState { version, etag: None, deployments };
     Ok(Some(desired).filter(|desired| !desired.deployments.is_empty()))

@@ -9,7 +9,7 @@ use crate::archive::check_and_extract;
 use crate::compose::{self, model::Project};
 use crate::engine::{ImageId, PullRequest, PulledImage, Synced};
 use crate::margo::ApplicationDeployment;
-use crate::margo::deployment::Component;
+use crate::margo::deployment::{Component, ProfileKind};
 use crate::oci::{OciReference, Puller};
 use state_machine::failure::{Code, Failure};
 use state_machine::ids::{ComponentName, DeploymentId, Digest};
@@ -36,7 +36,7 @@ impl Workloads {
         revision: &Digest,
     ) -> Result<(), Failure> {
         let document = self.document(deployment, revision).await?;
-        self.judge(&document)?;
+        self.judge(&document, &ProfileKind::Compose)?;
         let before = self.prepared(revision).await?.unwrap_or_default();
         let puller = self.puller().await?;
         let mut projects = Vec::new();

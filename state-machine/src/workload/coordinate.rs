@@ -9,21 +9,24 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::Arc;
 
-/// Lets every workload whose turn it is go on.
+/// Lets every workload whose turn it is go on. `may_turn`: not while firmware is under way, which goes first.
 pub(crate) fn coordinate(
     workloads: &mut BTreeMap<DeploymentId, Workload>,
     live: &mut BTreeMap<DeploymentId, Live>,
+    may_turn: bool,
     cx: &mut Cx<'_>,
 ) {
     match cx.policy.partial_failure {
         // I6: under these, no deployment's fate changes another's.
         PartialFailure::Keep | PartialFailure::Rollback => {
             for workload in workloads.values_mut() {
-                workload.on_turn(cx);
+                if may_turn {
+                    workload.on_turn(cx);
+                }
                 promote(workload);
             }
         }
-        PartialFailure::AllOrNothing => as_a_group(workloads, live, cx),
+        PartialFailure::AllOrNothing => as_a_group(workloads, live, may_turn, cx),
     }
 }
 
@@ -39,6 +42,7 @@ fn promote(workload: &mut Workload) {
 fn as_a_group(
     workloads: &mut BTreeMap<DeploymentId, Workload>,
     live: &mut BTreeMap<DeploymentId, Live>,
+    may_turn: bool,
     cx: &mut Cx<'_>,
 ) {
     if let Some(culprit) = workloads.values().find(|w| has_failed(w)).map(|w| w.desired.id.clone())
@@ -60,7 +64,9 @@ fn as_a_group(
         staying().all(|w| !matches!(w.phase, Phase::Preparing | Phase::Restoring { .. }));
     for workload in workloads.values_mut() {
         match (&workload.phase, all_ready, all_running) {
-            (Phase::Prepared, true, _) | (Phase::Leaving, _, true) => workload.on_turn(cx),
+            (Phase::Prepared, true, _) | (Phase::Leaving, _, true) if may_turn => {
+                workload.on_turn(cx);
+            }
             (Phase::Running, _, true) => promote(workload),
             (
                 Phase::Prepared

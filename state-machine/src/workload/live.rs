@@ -71,6 +71,8 @@ pub struct Live {
     pub restore: Option<Vec<ComponentName>>,
     /// The engine reported something: compare.
     pub dirty: bool,
+    /// The last comparison found it different, and nobody is to bring it back.
+    pub differs: bool,
     /// When to compare without being told.
     pub observe_at_ms: Option<u64>,
     /// Comparisons in a row that failed.

@@ -425,6 +425,7 @@ impl Workload {
                 }
             }
             MismatchPolicy::Report => {
+                live.differs = true;
                 live.last_failure = Some(first.clone());
                 live.stable_at_ms = None;
                 if matches!(self.phase, Phase::Running) {
@@ -436,6 +437,7 @@ impl Workload {
     }
 
     fn on_all_right(&mut self, live: &mut Live, cx: &mut Cx<'_>) {
+        live.differs = false;
         let engine_was_away =
             self.failure.as_ref().is_some_and(|f| f.code == Code::EngineUnavailable);
         if engine_was_away || cx.policy.mismatch == MismatchPolicy::Report {

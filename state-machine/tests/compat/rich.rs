@@ -1,9 +1,13 @@
 //! A durable part with one of everything: each phase, each failure code and class, reports, a trial.
 
-use state_machine::desired::{Component, Deployment};
+use state_machine::desired::{Component, Deployment, Kind};
+use state_machine::effect::Bundle;
 use state_machine::failure::{Code, Failure, FailureClass};
-use state_machine::firmware::Firmware;
-use state_machine::ids::{ComponentName, DeploymentId, Digest, IdentityKey, ManifestVersion};
+use state_machine::firmware::{Attempt, Booted, Firmware, FirmwareRecord, Origin, Update, Verdict};
+use state_machine::ids::{
+    BootId, ComponentName, DeploymentId, Digest, IdentityKey, ManifestVersion,
+};
+use state_machine::ids::{SlotName, TransactionId};
 use state_machine::onboarding::Onboarding;
 use state_machine::report::{ComponentReport, DeploymentState, Outbox, Queue, Report};
 use state_machine::state::Durable;
@@ -21,6 +25,7 @@ fn deployment(id: &str, revision: u32, version: u64) -> Arc<Deployment> {
         revision: Digest::new(format!("sha256:{id}-{revision}")),
         version: ManifestVersion(version),
         name: format!("{id} (a \"name\", ü)"),
+        kind: Kind::Compose,
         components: vec![component("web"), component("db")],
     })
 }
@@ -89,6 +94,64 @@ fn report(state: DeploymentState) -> Arc<Report> {
     })
 }
 
+/// A trial, with a record of each verdict and an attempt of each origin.
+fn firmware() -> Firmware {
+    let slot = |name: &str| SlotName::from(name);
+    let record = |id: &str, verdict: Verdict| {
+        let desired = Deployment { kind: Kind::Firmware, ..(*deployment(id, 2, 6)).clone() };
+        let is_bad = matches!(verdict, Verdict::Failed | Verdict::Surplus);
+        let record = FirmwareRecord {
+            desired: Arc::new(desired),
+            dropped_by: (id == "fw-open").then_some(ManifestVersion(7)),
+            adopted: is_bad.then_some(ManifestVersion(6)),
+            verdict,
+            failure: is_bad.then(|| Failure::new(Code::FirmwareRolledBack, "why")),
+        };
+        (DeploymentId::from(id), record)
+    };
+    let origins = [
+        Origin::Operator { location: "/run/usb/a.raucb".to_owned() },
+        Origin::Rollback,
+        Origin::Foreign,
+    ];
+    let attempt = |origin: Origin| Attempt {
+        transaction: TransactionId::from("boot-0-1"),
+        version: (origin != Origin::Foreign).then(|| "1.2.3".to_owned()),
+        origin,
+        failure: Failure::new(Code::FirmwareUnhealthy, "why"),
+    };
+    Firmware {
+        booted: Booted::Trial { slot: slot("rootfs.1") },
+        deployments: [
+            record("fw-open", Verdict::Open),
+            record("fw-failed", Verdict::Failed),
+            record("fw-surplus", Verdict::Surplus),
+            record("fw-in", Verdict::Installed { slot: slot("rootfs.0"), version: "1".to_owned() }),
+        ]
+        .into(),
+        update: Some(Update {
+            transaction: TransactionId::from("boot-1-4"),
+            origin: Origin::Deployment {
+                id: DeploymentId::from("fw-open"),
+                revision: Digest::from("sha256:fw-open-2"),
+            },
+            phase: state_machine::firmware::Phase::Trial,
+            bundle: Some(Bundle {
+                version: "2.0.0-rc.1".to_owned(),
+                manifest: Some("0123".to_owned()),
+            }),
+            from: Some(slot("rootfs.0")),
+            target: Some(slot("rootfs.1")),
+            boot: Some(BootId::from("boot-1")),
+            baseline: vec![DeploymentId::from("d-keep")],
+            engine: true,
+            failure: Some(Failure::new(Code::FirmwareFetchFailed, "why")),
+        }),
+        history: origins.map(attempt).into(),
+        transactions: 4,
+    }
+}
+
 /// See the module.
 pub(crate) fn durable() -> Durable {
     use DeploymentState::{Failed, Installed, Installing, Pending, Removed, Removing};
@@ -115,6 +178,6 @@ pub(crate) fn durable() -> Durable {
                 .map(|(id, queue)| (DeploymentId::from(id), queue))
                 .into(),
         },
-        firmware: Firmware::Trial { slot: "rootfs.1".to_owned() },
+        firmware: firmware(),
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! From any state there is one calm future; all states on the way to a good end share it, so each is walked once.
 
+use crate::boot::Nature;
 use crate::checker::{Noise, Scope, capabilities};
+use crate::firmware_rules;
 use crate::normal::{FAR_MS, T0};
 use crate::world::{World, needs_network};
-use state_machine::event::{BootSlot, Event, StoreCondition};
-use state_machine::firmware::Firmware;
+use state_machine::desired::Kind;
+use state_machine::effect::Effect;
+use state_machine::event::{Event, StoreCondition};
 use state_machine::onboarding::Stage;
 use state_machine::policy::{MismatchPolicy, Restore};
 use state_machine::report::DeploymentState;
@@ -104,10 +107,6 @@ pub(crate) fn next(scope: &Scope, world: &World) -> Option<World> {
         later.engine_down = false;
     } else if let Some(id) = world.underway.keys().next() {
         scope.succeed(&mut later, *id, true);
-    } else if world.on_trial {
-        later.on_trial = false;
-        let boot = Some(BootSlot { slot: "rootfs.0".to_owned(), committed: true });
-        scope.feed(&mut later, &Event::BootObserved { boot }, T0);
     } else if let Some(deployment) = only_reported() {
         scope.feed(&mut later, &Event::RetryRequested { deployment }, T0);
     } else if let Some(deployment) = blocked() {
@@ -139,7 +138,7 @@ pub(crate) fn is_settled(scope: &Scope, world: &World) -> bool {
         world.offered.is_none() || (state.stage() == "synced" && !offers_news(scope, world));
     let registered = state.live.onboarding.stage == Stage::Registered
         && world.wfm_capabilities == Some(capabilities(world.capabilities));
-    let trial = matches!(state.durable.firmware, Firmware::Trial { .. });
+    let trial = !firmware_rules::is_settled(world, listed);
     let pending = state.durable.outbox.waiting() > 0
         || !world.underway.is_empty()
         || world.disk.is_some()
@@ -151,7 +150,8 @@ pub(crate) fn is_settled(scope: &Scope, world: &World) -> bool {
             .workloads
             .values()
             .any(|live| live.dirty || !live.hold.is_empty() || !live.hold_failed.is_empty());
-    let each_runs = listed.iter().all(|deployment| {
+    let mut of_containers = listed.iter().filter(|d| d.kind == Kind::Compose);
+    let each_runs = of_containers.all(|deployment| {
         let id = &deployment.id;
         let runs =
             |c: &state_machine::desired::Component| world.runs(id, &c.name, &deployment.revision);
@@ -208,18 +208,25 @@ fn stays_quiet(scope: &Scope, world: &World) -> bool {
 /// I4: a device whose power is cut now, and that never hears from anyone again, runs what it was last told to run.
 pub(crate) fn restores(scope: &Scope, world: &World) -> bool {
     let by_wfm = scope.policy.restore == Restore::WaitForWfm;
-    if by_wfm || world.engine_down || world.artifacts_lost {
+    // Under firmware that breaks workloads there is nothing to restore them with.
+    let breaks = |version: u8| (scope.nature)(version) == Nature::BreaksWorkloads;
+    let breaks = world.boot.versions.into_iter().any(breaks);
+    if by_wfm || breaks || world.engine_down || world.artifacts_lost {
         return true;
     }
     let mut hasher = DefaultHasher::new();
-    (&world.state.durable, &world.disk, &world.stored).hash(&mut hasher);
+    (&world.state.durable, &world.disk, &world.stored, &world.boot).hash(&mut hasher);
     if !scope.restored.lock().unwrap().insert(hasher.finish()) {
         return true;
     }
     let mut later = world.clone();
     scope.boot_alone(&mut later, StoreCondition::Intact);
     for _ in 0..STEPS_MAX {
-        let local = later.underway.iter().find(|(_, effect)| !needs_network(effect));
+        // Restoring is not going on with an update.
+        let is_local = |effect: &Effect| {
+            !needs_network(effect) && !matches!(effect, Effect::InstallFirmware { .. })
+        };
+        let local = later.underway.iter().find(|(_, effect)| is_local(effect));
         let Some(id) = local.map(|(id, _)| *id) else { break };
         scope.succeed(&mut later, id, false);
     }

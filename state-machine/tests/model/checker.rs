@@ -1,13 +1,15 @@
 //! What may happen, in every order: the model handed to stateright.
 
+use crate::boot::{Mark, Nature};
 use crate::coverage::Seen;
 use crate::faults::Fault;
 use crate::normal::{FAR_MS, T0, normalise};
+use crate::support::version_of;
 use crate::world::{World, needs_engine};
-use crate::{calm, rules};
+use crate::{calm, meddling, rules};
 use state_machine::desired::DesiredState;
-use state_machine::effect::{Effect, ManifestHead, Outcome};
-use state_machine::event::{BootSlot, Event, Observation, StoreCondition};
+use state_machine::effect::{Bundle, Effect, FirmwareSource, ManifestHead, Outcome};
+use state_machine::event::{Event, Observation, StoreCondition};
 use state_machine::failure::{Code, Failure};
 use state_machine::ids::{ComponentName, DeploymentId, Digest, EffectId, IdentityKey};
 use state_machine::policy::Policy;
@@ -35,6 +37,8 @@ pub(crate) struct Scope {
     pub(crate) power_cuts: bool,
     /// How many failures and power cuts there may be in one life, where not any number.
     pub(crate) mishaps_max: Option<u8>,
+    /// What comes of each version of the firmware.
+    pub(crate) nature: fn(u8) -> Nature,
     /// Where firmware is managed: whether the first boot is a trial.
     pub(crate) trial: Option<bool>,
     /// Manifests that are offered and accepted before exploring begins.
@@ -81,9 +85,23 @@ pub(crate) enum Disturbance {
     Retry,
     /// The network came back.
     SyncRequested,
-    /// A trial is committed, or a new slot booted.
+    /// Somebody else marks the booted slot good.
     Commit,
+    /// Somebody else installs to the other slot and boots it, on trial.
     NewSlot,
+    /// The same, without the restart.
+    InstallUnbooted,
+    /// Power is lost, before or after all effects had happened, and what boots is marked good before the agent starts.
+    BootCommitted,
+    /// The guard leaves a slot that is not committed.
+    Guard,
+    /// The agent crashes; the device goes on.
+    AgentCrash,
+    /// An operator installs a bundle, returns to the other slot, or judges a trial.
+    InstallByHand,
+    RollBack,
+    JudgeGood,
+    JudgeBad,
     /// The firmware is not managed any more at the next boot.
     Unmanaged,
 }
@@ -103,10 +121,8 @@ pub(crate) enum Action {
 }
 
 impl Scope {
-    fn observation(&self, world: &World, store: StoreCondition) -> Observation {
-        let boot = self
-            .trial
-            .map(|_| BootSlot { slot: "rootfs.0".to_owned(), committed: !world.on_trial });
+    pub(crate) fn observation(&self, world: &World, store: StoreCondition) -> Observation {
+        let boot = self.trial.filter(|_| !world.unmanaged).map(|_| world.boot.observed());
         Observation {
             store,
             capabilities: capabilities(world.capabilities),
@@ -115,7 +131,7 @@ impl Scope {
         }
     }
 
-    /// Starts the agent on what is on stable storage.
+    /// Boots the device, and starts the agent on what is on stable storage.
     pub(crate) fn boot(&self, world: &mut World, store: StoreCondition) {
         self.boot_alone(world, store);
         self.settle_quick(world);
@@ -123,18 +139,31 @@ impl Scope {
 
     /// The same, with nobody answering yet.
     pub(crate) fn boot_alone(&self, world: &mut World, store: StoreCondition) {
+        if self.trial.is_some() {
+            world.boot.start(self.nature);
+            world.boot.deadline = T0 + self.policy.firmware.trial_timeout_ms;
+        }
+        world.containers.values_mut().for_each(|container| container.up = false);
+        self.start(world, store);
+    }
+
+    /// Starts the agent.
+    pub(crate) fn start(&self, world: &mut World, store: StoreCondition) {
         let durable = world.disk.take().unwrap_or_else(|| world.state.durable.clone());
         world.state = State::with_durable(durable);
         world.underway.clear();
-        world.containers.values_mut().for_each(|container| container.up = false);
         let observation = self.observation(world, store);
         self.feed_one(world, &Event::Started { observation }, T0);
     }
 
-    fn production(&self, state: &State, event: &Event, now: &Now) -> Step {
+    /// The production step. The machine's clock counts from the boot; here the present is always the same, and the
+    /// trial's deadline moves towards it.
+    pub(crate) fn production(&self, world: &World, event: &Event, now: &Now) -> Step {
+        let mut policy = self.policy.clone();
+        policy.firmware.trial_timeout_ms = world.boot.deadline;
         match self.fault {
-            Some(fault) => fault.step(state, event, now, &self.policy),
-            None => state_machine::step(state, event, now, &self.policy),
+            Some(fault) => fault.step(&world.state, event, now, &policy),
+            None => state_machine::step(&world.state, event, now, &policy),
         }
     }
 
@@ -145,7 +174,7 @@ impl Scope {
     }
 
     /// Lets every effect end that is not explored.
-    fn settle_quick(&self, world: &mut World) -> Noise {
+    pub(crate) fn settle_quick(&self, world: &mut World) -> Noise {
         let mut noise = Noise::Quiet;
         let quick = |world: &World| {
             let quick = |(_, effect): &(&EffectId, &Effect)| !(self.slow)(effect);
@@ -162,7 +191,7 @@ impl Scope {
 
     fn feed_one(&self, world: &mut World, event: &Event, now: u64) -> Noise {
         let moment = Now::monotonic(now);
-        let step = self.production(&world.state, event, &moment);
+        let step = self.production(world, event, &moment);
         rules::check_step(self, world, event, &step, now);
         world.ending = None;
         let quiet = |(_, e): &(EffectId, Effect)| {
@@ -209,8 +238,15 @@ impl Scope {
 
     pub(crate) fn succeed(&self, world: &mut World, id: EffectId, all: bool) -> Noise {
         let Some(effect) = world.underway.get(&id).cloned() else { return Noise::Quiet };
-        if let Some(code) = world.obstacle(&effect) {
+        if let Some(code) = self.obstacle(world, &effect) {
             return self.fail(world, id, code, all);
+        }
+        if effect == Effect::Reboot {
+            self.boot_alone(world, StoreCondition::Intact);
+            if all {
+                self.settle_quick(world);
+            }
+            return Noise::Loud;
         }
         self.happen(world, &effect);
         let outcome = self.outcome(world, &effect);
@@ -219,10 +255,18 @@ impl Scope {
         self.tell(world, &Event::EffectFinished { id, outcome }, all)
     }
 
+    /// Why this effect cannot succeed now, if it cannot.
+    pub(crate) fn obstacle(&self, world: &World, effect: &Effect) -> Option<Code> {
+        let breaks = (self.nature)(world.boot.version()) == Nature::BreaksWorkloads;
+        let is_start = matches!(effect, Effect::ApplyComponent { .. });
+        let broken = (breaks && is_start).then_some(Code::StartFailed);
+        world.obstacle(effect).or(broken)
+    }
+
     pub(crate) fn fail(&self, world: &mut World, id: EffectId, code: Code, all: bool) -> Noise {
         let Some(effect) = world.underway.remove(&id) else { return Noise::Quiet };
         // The worst of it: a start that failed has replaced what ran before.
-        if code == Code::StartFailed {
+        if code == Code::StartFailed || matches!(effect, Effect::InstallFirmware { .. }) {
             world.half_happen(&effect);
         }
         world.rejected |= code == Code::ReportRejected;
@@ -272,6 +316,32 @@ impl Scope {
             Effect::RemoveDeployment { .. } => Outcome::DeploymentRemoved,
             Effect::SendReport { .. } => Outcome::ReportAccepted,
             Effect::CollectGarbage => Outcome::GarbageCollected,
+            Effect::PrepareFirmware { source } => {
+                let version = match source {
+                    FirmwareSource::Deployment { revision, .. } => version_of(revision),
+                    FirmwareSource::Location { location } => location.clone(),
+                };
+                Outcome::FirmwarePrepared { bundle: Bundle { version, manifest: None } }
+            }
+            Effect::InstallFirmware { .. } => Outcome::FirmwareInstalled,
+            Effect::DiscardFirmware
+            | Effect::CommitSlot
+            | Effect::RejectSlot
+            | Effect::ActivateOther => Outcome::SlotMarked,
+            Effect::CheckSystem => world.boot.check(self.nature),
+            Effect::Reboot => Outcome::Failed { failure: Failure::new(Code::Internal, "back") },
+        }
+    }
+
+    /// Power is lost. Of the effects under way these had happened, but nobody was told.
+    pub(crate) fn lose_power(&self, world: &mut World, is_done: impl Fn(EffectId) -> bool) {
+        for (id, effect) in &world.underway.clone() {
+            if is_done(*id) && self.obstacle(world, effect).is_none() {
+                self.happen(world, effect);
+            } else if matches!(effect, Effect::InstallFirmware { .. }) {
+                world.half_happen(effect);
+            }
+            world.lose_answer(effect);
         }
     }
 
@@ -293,15 +363,27 @@ impl Scope {
             Disturbance::EngineGone => usize::from(!world.engine_down),
             Disturbance::EngineBack => usize::from(world.engine_down),
             Disturbance::LoseArtifacts => world.stored.len(),
-            Disturbance::Retry => world.state.durable.workloads.len(),
-            Disturbance::Commit => usize::from(world.on_trial),
-            Disturbance::NewSlot => usize::from(!world.on_trial),
+            Disturbance::Retry => {
+                let durable = &world.state.durable;
+                durable.workloads.len() + durable.firmware.deployments.len()
+            }
+            Disturbance::Commit => usize::from(world.boot.is_on_trial()),
+            Disturbance::Guard => usize::from(world.boot.is_on_trial()),
+            Disturbance::NewSlot | Disturbance::InstallUnbooted => {
+                usize::from(meddling::may_install(world))
+            }
+            Disturbance::BootCommitted => 2,
             Disturbance::LoseStore
             | Disturbance::HealStore
             | Disturbance::NewIdentity
             | Disturbance::IdentityTouched
             | Disturbance::Capabilities
             | Disturbance::SyncRequested
+            | Disturbance::AgentCrash
+            | Disturbance::InstallByHand
+            | Disturbance::RollBack
+            | Disturbance::JudgeGood
+            | Disturbance::JudgeBad
             | Disturbance::Unmanaged => 1,
         }
     }
@@ -350,26 +432,25 @@ impl Scope {
                 self.feed(world, &Event::CapabilitiesChanged { capabilities }, T0);
             }
             Disturbance::Retry => {
-                let deployment = world.state.durable.workloads.keys().nth(index).cloned();
-                let Some(deployment) = deployment else { return };
+                let durable = &world.state.durable;
+                let mut all = durable.workloads.keys().chain(durable.firmware.deployments.keys());
+                let Some(deployment) = all.nth(index).cloned() else { return };
                 self.feed(world, &Event::RetryRequested { deployment }, T0);
             }
             Disturbance::SyncRequested => {
                 self.feed(world, &Event::SyncRequested, T0);
             }
-            Disturbance::Commit => {
-                world.on_trial = false;
-                let boot = self.observation(world, StoreCondition::Intact).boot;
-                self.feed(world, &Event::BootObserved { boot }, T0);
-            }
-            Disturbance::NewSlot => {
-                world.on_trial = true;
-                self.boot(world, StoreCondition::Intact);
-            }
-            Disturbance::Unmanaged => {
-                world.on_trial = false;
-                self.feed(world, &Event::BootObserved { boot: None }, T0);
-            }
+            Disturbance::Commit
+            | Disturbance::NewSlot
+            | Disturbance::InstallUnbooted
+            | Disturbance::BootCommitted
+            | Disturbance::Guard
+            | Disturbance::AgentCrash
+            | Disturbance::InstallByHand
+            | Disturbance::RollBack
+            | Disturbance::JudgeGood
+            | Disturbance::JudgeBad
+            | Disturbance::Unmanaged => self.meddle(world, what, index),
         }
     }
 
@@ -389,7 +470,10 @@ impl Model for Scope {
 
     fn init_states(&self) -> Vec<World> {
         let mut world = World { budget: self.budget, ..World::default() };
-        world.on_trial = self.trial.unwrap_or(false) && self.settled == 0;
+        if self.trial == Some(true) && self.settled == 0 {
+            world.boot.marks[0] = Mark::Trial(3);
+            world.boot.marks[1] = Mark::Good;
+        }
         self.boot(&mut world, StoreCondition::Fresh);
         for index in 0..self.settled {
             self.offer(&mut world, index);
@@ -397,7 +481,7 @@ impl Model for Scope {
             world = calm::run(self, world);
         }
         if self.settled > 0 && self.trial == Some(true) {
-            world.on_trial = true;
+            world.boot.install_foreign();
             self.boot(&mut world, StoreCondition::Intact);
         }
         vec![world]
@@ -410,7 +494,7 @@ impl Model for Scope {
         let mishaps = self.mishaps_max.is_none_or(|max| world.mishaps < max);
         let power_cuts = self.power_cuts && mishaps;
         for (id, effect) in &world.underway {
-            match world.obstacle(effect) {
+            match self.obstacle(world, effect) {
                 Some(code) => actions.push(Action::Fail(*id, code)),
                 None => actions.push(Action::Succeed(*id)),
             }
@@ -456,23 +540,11 @@ impl Model for Scope {
                 self.fail(&mut world, id, code, true);
             }
             Action::PowerCut(done) => {
-                let underway = world.underway.clone();
-                for (id, effect) in &underway {
-                    if Some(*id) == done && world.obstacle(effect).is_none() {
-                        self.happen(&mut world, effect);
-                    }
-                    world.lose_answer(effect);
-                }
+                self.lose_power(&mut world, |id| Some(id) == done);
                 self.boot(&mut world, StoreCondition::Intact);
             }
             Action::PowerCutAfterAll => {
-                let underway = world.underway.clone();
-                for effect in underway.values() {
-                    if world.obstacle(effect).is_none() {
-                        self.happen(&mut world, effect);
-                    }
-                    world.lose_answer(effect);
-                }
+                self.lose_power(&mut world, |_| true);
                 self.boot(&mut world, StoreCondition::Intact);
             }
             Action::Wake => {

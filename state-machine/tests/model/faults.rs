@@ -6,8 +6,8 @@ use crate::checker::Scope;
 use crate::scopes;
 use state_machine::effect::{Effect, Outcome};
 use state_machine::event::Event;
-use state_machine::failure::{Code, FailureClass};
-use state_machine::firmware::Firmware;
+use state_machine::failure::{Code, Failure, FailureClass};
+use state_machine::firmware::{Firmware, JobKind, Verdict};
 use state_machine::ids::EffectId;
 use state_machine::policy::{PartialFailure, Policy, Restore};
 use state_machine::report::{DeploymentState, Queue, Report};
@@ -89,7 +89,29 @@ faults! {
     /// Under `keep` a failure sends the others back to preparing.
     FailureSpreads failure_spreads in independent breaks "i6_independence";
     /// A slot on trial takes new desired state.
-    SyncsOnTrial syncs_on_trial in firmware breaks "i9_no_sync_on_trial";
+    SyncsOnTrial syncs_on_trial in firmware_foreign breaks "i9_no_sync_on_trial";
+    /// A slot on trial is taken for a committed one.
+    TrustsEverySlot trusts_every_slot in firmware_foreign breaks "i9_slots";
+    /// The look at the system finds nothing, ever.
+    IgnoresSystem ignores_system in firmware_bad breaks "i9_slots";
+    /// What worked before is not remembered.
+    ForgetsBaseline forgets_baseline in firmware_bad breaks "i9_slots";
+    /// A trial has no end.
+    ForgetsDeadline forgets_deadline in firmware_bad breaks "i9_slots";
+    /// The answer to the commit is taken for a failure, and nobody looks.
+    DoubtsCommit doubts_commit in firmware_update breaks "i9_slots";
+    /// Firmware that failed is open again after a restart.
+    RetriesFailed retries_failed in firmware_bad breaks "i9_named_anew";
+    /// A workload goes on as soon as it is prepared.
+    TurnsInBetween turns_in_between in firmware_update breaks "firmware_goes_first";
+    /// The slot is written while the intent is not.
+    IntentNotStored intent_not_stored in firmware_update breaks "i1_durable_before_visible";
+    /// `installed` is said when the slot is written.
+    FirmwareInstalledTooEarly firmware_installed_too_early in firmware_update breaks "i8_truthful_reports";
+    /// The restart is forgotten.
+    ForgetsRestart forgets_restart in firmware_update breaks "i7_convergence";
+    /// After a fallback the attempt is still waited for.
+    WaitsForEver waits_for_ever in firmware_bad breaks "i7_convergence";
     /// The document is written with every poll.
     WritesOnPoll writes_on_poll in wait_for_wfm breaks "i10_quiet";
     /// A change of phase is not logged.
@@ -144,10 +166,59 @@ impl Fault {
                 now,
                 policy,
                 (
-                    |durable: &mut Durable| durable.firmware = Firmware::Unmanaged,
+                    |durable: &mut Durable| durable.firmware = Firmware::default(),
                     |durable: &mut Durable| durable.firmware.clone_from(&state.durable.firmware),
                 ),
             ),
+            Self::TrustsEverySlot => {
+                let mut event = event.clone();
+                if let Event::Started { observation } = &mut event {
+                    observation.boot.iter_mut().for_each(|boot| boot.committed = true);
+                }
+                state_machine::step(state, &event, now, policy)
+            }
+            Self::IgnoresSystem if matches!(outcome, Some(Outcome::SystemChecked { .. })) => {
+                let Event::EffectFinished { id, .. } = event else { return plain() };
+                let outcome = Outcome::SystemChecked { failures: Vec::new() };
+                let event = Event::EffectFinished { id: *id, outcome };
+                state_machine::step(state, &event, now, policy)
+            }
+            Self::ForgetsDeadline => {
+                let mut policy = policy.clone();
+                policy.firmware.trial_timeout_ms = u64::MAX;
+                state_machine::step(state, event, now, &policy)
+            }
+            Self::DoubtsCommit if outcome == Some(&Outcome::SlotMarked) => {
+                let job = state.live.firmware.job.map(|job| job.kind);
+                match event {
+                    Event::EffectFinished { id, .. } if job == Some(JobKind::Commit) => {
+                        let failure = Failure::new(Code::FirmwareUnavailable, "no answer");
+                        let outcome = Outcome::Failed { failure };
+                        let event = Event::EffectFinished { id: *id, outcome };
+                        state_machine::step(state, &event, now, policy)
+                    }
+                    _ => plain(),
+                }
+            }
+            Self::TurnsInBetween if outcome == Some(&Outcome::DeploymentPrepared) => with_durable(
+                state,
+                event,
+                now,
+                policy,
+                (
+                    |durable: &mut Durable| durable.firmware = Firmware::default(),
+                    |durable: &mut Durable| durable.firmware.clone_from(&state.durable.firmware),
+                ),
+            ),
+            Self::WaitsForEver if started => {
+                let mut step = plain();
+                if step.next.durable.firmware.update.is_none() {
+                    step.next.durable.firmware.update.clone_from(&state.durable.firmware.update);
+                    step.effects.retain(|(_, effect)| *effect != Effect::Reboot);
+                }
+                step.persist = step.next.durable != state.durable;
+                step
+            }
             Self::ForgetsVersion if started => with_durable(
                 state,
                 event,
@@ -254,6 +325,35 @@ impl Fault {
                 }
                 step.persist = *durable != state.durable;
             }
+            Self::ForgetsBaseline => {
+                if let Some(update) = &mut durable.firmware.update {
+                    update.baseline.clear();
+                }
+                step.persist = *durable != state.durable;
+            }
+            Self::RetriesFailed => {
+                let restarted = step.transitions.iter().any(|t| t.why == Why::Started);
+                for record in durable.firmware.deployments.values_mut() {
+                    if restarted && record.verdict == Verdict::Failed {
+                        record.verdict = Verdict::Open;
+                    }
+                }
+                step.persist = *durable != state.durable;
+            }
+            Self::IntentNotStored => {
+                step.persist &= durable.firmware.as_str() != "installing";
+            }
+            Self::FirmwareInstalledTooEarly => {
+                let is_written = durable.firmware.as_str() == "installed";
+                each_report(durable, |report| {
+                    if is_written && report.state == DeploymentState::Installing {
+                        report.state = DeploymentState::Installed;
+                        report.components.iter_mut().for_each(|c| c.state = report.state);
+                    }
+                });
+                step.persist = *durable != state.durable;
+            }
+            Self::ForgetsRestart => step.effects.retain(|(_, e)| *e != Effect::Reboot),
             Self::CollectsBesideFetch => {
                 let fetches = |(_, e): &(_, _)| matches!(e, Effect::FetchDeployments { .. });
                 if step.effects.iter().any(fetches) {

@@ -5,6 +5,7 @@
 //! asked of an id.
 
 use crate::world::World;
+use state_machine::effect::Effect;
 use state_machine::ids::EffectId;
 use state_machine::policy::Policy;
 use state_machine::sync::Stage;
@@ -27,6 +28,11 @@ pub(crate) fn normalise(world: &mut World, now: u64, policy: &Policy) {
         });
     };
     point(&mut world.wake);
+    let deadline = world.boot.deadline;
+    let mut left = Some(deadline);
+    point(&mut left);
+    world.boot.deadline = left.unwrap_or(T0);
+    firmware(world, now, policy);
     let live = &mut world.state.live;
     point(&mut live.onboarding.retry_at_ms);
     point(&mut live.onboarding.asked_until_ms);
@@ -61,6 +67,32 @@ pub(crate) fn normalise(world: &mut World, now: u64, policy: &Policy) {
     }
 }
 
+/// Attempts have no names here: nothing but the order to install carries one, and it is the attempt's own.
+fn firmware(world: &mut World, now: u64, policy: &Policy) {
+    let point = |at: &mut Option<u64>| {
+        *at = at.filter(|at| *at > now).map(|at| T0 + (at - now).min(NEAR_MS));
+    };
+    let live = &mut world.state.live.firmware;
+    point(&mut live.retry_at_ms);
+    point(&mut live.check_at_ms);
+    live.attempt = live.attempt.min(2);
+    live.last_failure = None;
+    if let Some(since) = &mut live.healthy_since_ms {
+        *since = T0 - now.saturating_sub(*since).min(policy.firmware.healthy_window_ms);
+    }
+    let durable = &mut world.state.durable.firmware;
+    durable.history.clear();
+    durable.transactions = 0;
+    if let Some(update) = &mut durable.update {
+        update.transaction = "attempt".into();
+    }
+    for effect in world.underway.values_mut() {
+        if let Effect::InstallFirmware { transaction, .. } = effect {
+            *transaction = "attempt".into();
+        }
+    }
+}
+
 /// Every slot in which the machine remembers an effect has its own number.
 fn renumber(world: &mut World) {
     let mut map = BTreeMap::new();
@@ -78,6 +110,8 @@ fn renumber(world: &mut World) {
     live.report.sending.iter_mut().for_each(|(id, _)| place(id));
     live.engine.job.iter_mut().for_each(&mut place);
     live.collecting.iter_mut().for_each(&mut place);
+    live.firmware.job.iter_mut().for_each(|job| place(&mut job.id));
+    live.firmware.check.iter_mut().for_each(&mut place);
     for workload in live.workloads.values_mut() {
         workload.job.iter_mut().for_each(|job| place(&mut job.id));
         workload.prepare.iter_mut().for_each(&mut place);

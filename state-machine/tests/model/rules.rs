@@ -4,12 +4,11 @@ use crate::checker::Scope;
 use crate::normal::T0;
 use crate::support::is_allowed;
 use crate::world::World;
-use crate::{calm, faults};
+use crate::{calm, faults, firmware_rules};
 use state_machine::desired::{Deployment, DesiredState};
 use state_machine::effect::{Effect, Outcome};
 use state_machine::event::Event;
 use state_machine::failure::{Code, MESSAGE_BYTES_MAX};
-use state_machine::firmware::Firmware;
 use state_machine::ids::{DeploymentId, EffectId};
 use state_machine::policy::PartialFailure;
 use state_machine::report::{DeploymentState, Report};
@@ -30,6 +29,9 @@ pub(crate) const STEP_RULES: &[&str] = &[
     "i6_group_moves_together",
     "i8_truthful_reports",
     "i9_no_sync_on_trial",
+    "i9_slots",
+    "i9_named_anew",
+    "firmware_goes_first",
     "i11_bounded",
     "i11_no_busy_loop",
     "only_known_transitions",
@@ -55,6 +57,9 @@ pub(crate) fn properties() -> Vec<Property<Scope>> {
         "i6_group_moves_together",
         "i8_truthful_reports",
         "i9_no_sync_on_trial",
+        "i9_slots",
+        "i9_named_anew",
+        "firmware_goes_first",
         "i11_bounded",
         "i11_no_busy_loop",
         "only_known_transitions",
@@ -105,10 +110,7 @@ fn stale_changes_nothing(scope: &Scope, world: &World) -> bool {
     let stale = Event::EffectFinished { id: EffectId(999_999), outcome: Outcome::ComponentApplied };
     [stale, Event::TimerElapsed].iter().all(|event| {
         let now = state_machine::time::Now::monotonic(T0);
-        let step = match scope.fault {
-            Some(fault) => fault.step(&world.state, event, &now, &scope.policy),
-            None => state_machine::step(&world.state, event, &now, &scope.policy),
-        };
+        let step = scope.production(world, event, &now);
         step.next == world.state && step.effects.is_empty() && step.cancels.is_empty()
     })
 }
@@ -127,10 +129,9 @@ pub(crate) fn check_step(scope: &Scope, world: &mut World, event: &Event, step: 
     rule("i6_group_moves_together", moves_together(scope, &world.state, step));
     rule("i8_truthful_reports", reports_are_true(scope, world, step));
     rule("i8_truthful_reports", keeps_ends(scope, &world.state, event, step));
-    let on_trial = matches!(step.next.durable.firmware, Firmware::Trial { .. });
-    let asks =
-        |e: &Effect| matches!(e, Effect::PollManifest { .. } | Effect::FetchDeployments { .. });
-    rule("i9_no_sync_on_trial", !on_trial || starts(&|effect| !asks(effect)));
+    for (name, holds) in firmware_rules::check(scope, world, event, step, now) {
+        rule(name, holds);
+    }
     rule("i11_bounded", is_bounded(scope, step));
     let wakes_later = step.wake_at_ms.is_none_or(|at| at > now);
     rule("i11_no_busy_loop", wakes_later && !starts_again(world, event, step));
@@ -305,6 +306,12 @@ fn report_is_true(scope: &Scope, world: &World, step: &Step, report: &Report) ->
     }
     let rises = world.told.get(id).is_none_or(|told| told.version <= report.version);
     let workload = step.next.durable.workloads.get(id);
+    let is_os = |c: &state_machine::report::ComponentReport| c.name.as_str() == "os";
+    if report.components.iter().any(is_os) {
+        // Under more than one manifest of a version it may be either; the transcripts tell them apart.
+        let is_listed = manifests.all(|m| of_it(m).is_some());
+        return rises && firmware_rules::report_is_true(world, step, report, is_listed);
+    }
     let holds = match report.state {
         DeploymentState::Installed => workload.is_some_and(|workload| {
             let desired = &workload.desired;

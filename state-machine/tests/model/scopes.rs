@@ -1,14 +1,16 @@
 //! The worlds. Each is small enough to be explored to its last state, and together they reach everything.
 
+use crate::boot::Nature;
 use crate::checker::{Disturbance, Scope};
 use crate::coverage::Seen;
+pub(crate) use crate::firmware_scopes::*;
 use crate::normal::FAR_MS;
 use crate::support::{MACHINES, app, manifest};
 use state_machine::desired::DesiredState;
 use state_machine::effect::Effect;
 use state_machine::failure::Code;
 use state_machine::policy::{
-    FirstBoot, MismatchPolicy, PartialFailure, Policy, Restore, RetryPolicy,
+    FirmwarePolicy, FirstBoot, MismatchPolicy, PartialFailure, Policy, Restore, RetryPolicy,
 };
 use state_machine::transition::{Edge, MachineName};
 use stateright::{Checker, Model};
@@ -17,7 +19,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 /// Every wait is equally long, so that counters do not matter.
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         retry: RetryPolicy { initial_ms: 1_000, max_ms: 1_000, jitter_percent: 0 },
         poll_interval_ms: FAR_MS,
@@ -26,11 +28,17 @@ fn policy() -> Policy {
         mismatch_retries_max: 1,
         engine_grace_ms: 1_000,
         engine_retry_max_ms: 1_000,
+        firmware: FirmwarePolicy {
+            trial_timeout_ms: 4_000,
+            healthy_window_ms: 1_000,
+            check_interval_ms: 2_000,
+            ..FirmwarePolicy::default()
+        },
         ..Policy::default()
     }
 }
 
-fn scope(policy: Policy, manifests: Vec<DesiredState>) -> Scope {
+pub(crate) fn scope(policy: Policy, manifests: Vec<DesiredState>) -> Scope {
     Scope {
         policy,
         manifests,
@@ -41,6 +49,7 @@ fn scope(policy: Policy, manifests: Vec<DesiredState>) -> Scope {
         budget: 0,
         power_cuts: true,
         mishaps_max: None,
+        nature: |_| Nature::Sound,
         trial: None,
         settled: 0,
         fault: None,
@@ -376,28 +385,6 @@ pub(crate) fn outbox() -> Scope {
     }
 }
 
-/// Slots that are on trial, committed, exchanged, and not managed at all.
-pub(crate) fn firmware() -> Scope {
-    Scope {
-        slow: |e| matches!(e, Effect::PollManifest { .. } | Effect::ApplyComponent { .. }),
-        disturbances: &[
-            Disturbance::Commit,
-            Disturbance::NewSlot,
-            Disturbance::Unmanaged,
-            Disturbance::SyncRequested,
-        ],
-        budget: 4,
-        trial: Some(true),
-        ..scope(
-            policy(),
-            vec![
-                manifest(1, "v1", vec![app("a", 1, &["web"])]),
-                manifest(2, "v2", vec![app("a", 2, &["web"])]),
-            ],
-        )
-    }
-}
-
 /// Nothing is restored before the WFM has spoken, except on trial.
 pub(crate) fn wait_for_wfm() -> Scope {
     Scope {
@@ -522,7 +509,12 @@ mod explored {
         mismatch_reconcile,
         mismatch_report,
         outbox,
-        firmware,
+        firmware_update,
+        firmware_bad,
+        firmware_by_hand,
+        firmware_foreign,
+        firmware_listed,
+        firmware_disturbed,
         wait_for_wfm,
         preload,
         nothing_to_run

@@ -2,6 +2,7 @@
 //!
 //! Fields marked *ghost* are seen by no one in the world; they are the truth that rules compare with.
 
+use crate::boot::Boot;
 use state_machine::effect::{Effect, Outcome};
 use state_machine::failure::{Code, Failure};
 use state_machine::ids::{ComponentName, DeploymentId, Digest, EffectId};
@@ -33,7 +34,9 @@ pub(crate) struct World {
     pub(crate) offered: Option<usize>,
     pub(crate) identity: usize,
     pub(crate) capabilities: usize,
-    pub(crate) on_trial: bool,
+    pub(crate) boot: Boot,
+    /// The firmware is no longer managed.
+    pub(crate) unmanaged: bool,
     /// What the WFM was told last of each deployment.
     pub(crate) told: BTreeMap<DeploymentId, Arc<Report>>,
     pub(crate) wfm_capabilities: Option<Digest>,
@@ -55,6 +58,8 @@ pub(crate) struct World {
     pub(crate) artifacts_lost: bool,
     /// Ghost: the whole store was lost; what ran before belongs to nobody.
     pub(crate) store_lost: bool,
+    /// Ghost: revisions of firmware that failed, and were not named anew.
+    pub(crate) failed: BTreeSet<Digest>,
     /// Ghost: the effect whose outcome is being told.
     pub(crate) ending: Option<(EffectId, Effect)>,
     /// Ghost: rules broken, one bit each.
@@ -85,12 +90,20 @@ impl World {
                 self.told.insert(report.deployment.clone(), Arc::clone(report));
             }
             Effect::CollectGarbage => self.stored.retain(|revision| kept.contains(revision)),
+            Effect::InstallFirmware { .. }
+            | Effect::DiscardFirmware
+            | Effect::CommitSlot
+            | Effect::RejectSlot
+            | Effect::ActivateOther => self.boot.happen(effect),
             Effect::LoadIdentity
             | Effect::LoadTrust
             | Effect::ConnectEngine
             | Effect::PollManifest { .. }
             | Effect::FetchDeployments { .. }
-            | Effect::ObserveDeployment { .. } => {}
+            | Effect::ObserveDeployment { .. }
+            | Effect::PrepareFirmware { .. }
+            | Effect::CheckSystem
+            | Effect::Reboot => {}
         }
     }
 
@@ -106,7 +119,15 @@ impl World {
             Effect::SendReport { report } => {
                 self.may_repeat.insert(report.deployment.clone());
             }
-            Effect::LoadIdentity
+            Effect::InstallFirmware { .. } => self.boot.half_happen(effect),
+            Effect::PrepareFirmware { .. }
+            | Effect::DiscardFirmware
+            | Effect::CommitSlot
+            | Effect::RejectSlot
+            | Effect::ActivateOther
+            | Effect::CheckSystem
+            | Effect::Reboot
+            | Effect::LoadIdentity
             | Effect::LoadTrust
             | Effect::PutCapabilities { .. }
             | Effect::ConnectEngine
@@ -133,7 +154,7 @@ impl World {
             Effect::ApplyComponent { revision, .. } if !self.stored.contains(revision) => {
                 Some(Code::ArtifactLost)
             }
-            _ => None,
+            _ => self.boot.obstacle(effect),
         }
     }
 
@@ -172,6 +193,7 @@ pub(crate) fn needs_network(effect: &Effect) -> bool {
             | Effect::FetchDeployments { .. }
             | Effect::PrepareDeployment { .. }
             | Effect::SendReport { .. }
+            | Effect::PrepareFirmware { .. }
     )
 }
 
@@ -198,6 +220,11 @@ impl World {
                 workload.failure.as_ref().map(|failure| failure.code),
             );
         }
+        text += &format!(
+            "firmware {:?}\n  live {:?}\n",
+            self.state.durable.firmware, self.state.live.firmware
+        );
+        text += &format!("slots {:?}\n", self.boot);
         for (id, queue) in &self.state.durable.outbox.deployments {
             let waiting: Vec<_> = queue.waiting.iter().map(|r| (r.state, r.version.0)).collect();
             text += &format!("outbox {id}: {waiting:?}\n");

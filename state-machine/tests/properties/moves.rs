@@ -1,14 +1,14 @@
 //! What may happen in a generated life: answers to what was ordered, mostly fitting, and anything else at any time.
 
-use crate::support::{app, manifest};
+use crate::support::{app, firmware, manifest, version_of};
 use proptest::prelude::*;
 use proptest::sample::select;
 use state_machine::desired::{Deployment, DesiredState};
-use state_machine::effect::{Effect, ManifestHead, Outcome};
+use state_machine::effect::{Bundle, Effect, FirmwareSource, ManifestHead, Outcome};
 use state_machine::event::{BootSlot, Event, Observation, StoreCondition};
 use state_machine::failure::{Code, Failure, FailureClass};
 use state_machine::ids::{
-    ComponentName, DeploymentId, Digest, EffectId, IdentityKey, ManifestVersion,
+    BootId, ComponentName, DeploymentId, Digest, EffectId, IdentityKey, ManifestVersion, SlotName,
 };
 use state_machine::policy::{
     DaySpan, FirstBoot, MismatchPolicy, PartialFailure, Policy, Restore, RetryPolicy,
@@ -89,6 +89,23 @@ fn success(effect: &Effect, desired: &DesiredState, mismatches: &[Failure]) -> O
         Effect::RemoveDeployment { .. } => Outcome::DeploymentRemoved,
         Effect::SendReport { .. } => Outcome::ReportAccepted,
         Effect::CollectGarbage => Outcome::GarbageCollected,
+        Effect::PrepareFirmware { source } => {
+            let version = match source {
+                FirmwareSource::Deployment { revision, .. } => version_of(revision),
+                FirmwareSource::Location { .. } => desired.version.0.to_string(),
+            };
+            Outcome::FirmwarePrepared { bundle: Bundle { version, manifest: None } }
+        }
+        Effect::InstallFirmware { .. } => Outcome::FirmwareInstalled,
+        Effect::DiscardFirmware
+        | Effect::CommitSlot
+        | Effect::RejectSlot
+        | Effect::ActivateOther => Outcome::SlotMarked,
+        Effect::CheckSystem => Outcome::SystemChecked { failures: mismatches.to_vec() },
+        // It does not come back but as a failure.
+        Effect::Reboot => {
+            Outcome::Failed { failure: Failure::new(Code::FirmwareUnavailable, "busy") }
+        }
     }
 }
 
@@ -119,8 +136,12 @@ fn failure() -> impl Strategy<Value = Failure> {
 
 fn deployment() -> impl Strategy<Value = Deployment> {
     let names = prop::collection::vec(select(vec!["web", "db", "cache"]), 0..4);
-    (select(vec!["a", "b", "c"]), 1..4_u32, names)
-        .prop_map(|(id, revision, names)| app(id, revision, &names))
+    let compose = (select(vec!["a", "b", "c"]), 1..4_u32, names)
+        .prop_map(|(id, revision, names)| app(id, revision, &names));
+    // An id may change its kind, which no honest WFM does to it.
+    let firmware = (select(vec!["fw", "fw-2", "c"]), 1..4_u32)
+        .prop_map(|(id, revision)| firmware(id, revision));
+    prop_oneof![4 => compose, 1 => firmware]
 }
 
 fn desired() -> impl Strategy<Value = DesiredState> {
@@ -141,6 +162,8 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         Just(Outcome::DeploymentRemoved),
         Just(Outcome::ReportAccepted),
         Just(Outcome::GarbageCollected),
+        Just(Outcome::FirmwareInstalled),
+        Just(Outcome::SlotMarked),
         Just(Outcome::IdentityLoaded { identity: IdentityKey::from("wfm-3") }),
         desired().prop_map(|desired| Outcome::DeploymentsFetched { desired }),
         desired().prop_map(|desired| Outcome::ManifestReceived {
@@ -156,9 +179,20 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn boot() -> impl Strategy<Value = Option<BootSlot>> {
-    let slot = |(slot, committed): (&str, bool)| BootSlot { slot: slot.to_owned(), committed };
-    let slot = (select(vec!["rootfs.0", "rootfs.1"]), prop::bool::weighted(0.8)).prop_map(slot);
-    prop::option::weighted(0.3, slot)
+    let slots = select(vec![("rootfs.0", "rootfs.1"), ("rootfs.1", "rootfs.0")]);
+    let known = prop::bool::weighted(0.9);
+    let words = (select(vec!["boot-1", "boot-2"]), prop::option::of(select(vec!["1", "7"])));
+    let slot = (slots, prop::bool::weighted(0.8), known, words, any::<bool>()).prop_map(
+        |((slot, other), committed, known, (boot, version), noted)| BootSlot {
+            slot: SlotName::from(slot),
+            other: known.then(|| SlotName::from(other)),
+            committed,
+            boot: BootId::from(boot),
+            version: version.map(str::to_owned),
+            note: noted.then(|| "the guard left it".to_owned()),
+        },
+    );
+    prop::option::weighted(0.7, slot)
 }
 
 fn restart() -> impl Strategy<Value = Move> {
@@ -180,7 +214,7 @@ fn restart() -> impl Strategy<Value = Move> {
 }
 
 fn other() -> impl Strategy<Value = Event> {
-    let id = || select(vec!["a", "b", "c", "stranger"]).prop_map(DeploymentId::from);
+    let id = || select(vec!["a", "b", "c", "fw", "stranger"]).prop_map(DeploymentId::from);
     prop_oneof![
         Just(Event::EngineDisconnected),
         id().prop_map(|deployment| Event::WorkloadChanged { deployment }),
@@ -190,6 +224,9 @@ fn other() -> impl Strategy<Value = Event> {
         boot().prop_map(|boot| Event::BootObserved { boot }),
         Just(Event::SyncRequested),
         id().prop_map(|deployment| Event::RetryRequested { deployment }),
+        Just(Event::FirmwareRequested { location: "/run/usb/a.raucb".to_owned() }),
+        Just(Event::FirmwareRollbackRequested),
+        any::<bool>().prop_map(|good| Event::FirmwareJudged { good }),
     ]
 }
 

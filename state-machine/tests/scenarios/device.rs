@@ -1,12 +1,12 @@
 //! The device of a transcript: the machine, its stable storage, the effects under way, the clock. It writes down
 //! what the machine answers, and holds it to the contract at every step.
 
-use crate::support::is_allowed;
+use crate::support::{is_allowed, version_of};
 use crate::words::{order, seconds};
 use state_machine::desired::DesiredState;
-use state_machine::effect::{Effect, ManifestHead, Outcome};
+use state_machine::effect::{Bundle, Effect, FirmwareSource, ManifestHead, Outcome};
 use state_machine::event::{BootSlot, Event, Observation, StoreCondition};
-use state_machine::ids::{Digest, EffectId, IdentityKey};
+use state_machine::ids::{BootId, Digest, EffectId, IdentityKey, SlotName};
 use state_machine::policy::{Policy, RetryPolicy};
 use state_machine::state::State;
 use state_machine::time::Now;
@@ -31,6 +31,7 @@ pub(crate) struct Device {
     pub(crate) offered: Option<DesiredState>,
     pub(crate) preload: Option<DesiredState>,
     pub(crate) boot: Option<BootSlot>,
+    boots: u32,
     pub(crate) identity: IdentityKey,
     pub(crate) capabilities: Digest,
     answer: Vec<String>,
@@ -49,20 +50,31 @@ impl Device {
             offered: None,
             preload: None,
             boot: None,
+            boots: 0,
             identity: IdentityKey::from("wfm-1"),
             capabilities: Digest::from("c1"),
             answer: Vec::new(),
         }
     }
 
-    /// The agent starts on what is on stable storage. Time begins anew; wall time is as far as it was.
+    /// The device boots, and the agent starts on what is on stable storage. Time begins anew; wall time is as far as
+    /// it was.
     pub(crate) fn start(&mut self, store: StoreCondition) {
+        self.boots += 1;
+        self.now.monotonic_ms = 0;
+        if let Some(boot) = &mut self.boot {
+            boot.boot = BootId::new(format!("boot-{}", self.boots));
+        }
+        self.restart(store);
+    }
+
+    /// Only the agent starts.
+    pub(crate) fn restart(&mut self, store: StoreCondition) {
         if store == StoreCondition::Lost {
             self.disk = "{}".to_owned();
         }
         self.state = State::with_durable(serde_json::from_str(&self.disk).unwrap());
         self.under_way.clear();
-        self.now.monotonic_ms = 0;
         let observation = Observation {
             store,
             capabilities: self.capabilities.clone(),
@@ -70,6 +82,19 @@ impl Device {
             boot: self.boot.clone(),
         };
         self.feed(&Event::Started { observation });
+    }
+
+    /// What is known of a boot from this slot from now on.
+    pub(crate) fn set_slot(&mut self, slot: &str, committed: bool, version: Option<String>) {
+        let other = if slot == "rootfs.0" { "rootfs.1" } else { "rootfs.0" };
+        self.boot = Some(BootSlot {
+            slot: SlotName::from(slot),
+            other: Some(SlotName::from(other)),
+            committed,
+            boot: BootId::new(format!("boot-{}", self.boots)),
+            version: version.or_else(|| self.boot.as_ref()?.version.clone()),
+            note: None,
+        });
     }
 
     /// One event, and what the driver's contract makes of the answer.
@@ -127,7 +152,8 @@ impl Device {
     /// Everything under way succeeds, and whatever follows from it.
     pub(crate) fn all_goes_well(&mut self) {
         for _ in 0..ANSWERS_MAX {
-            let Some((&id, effect)) = self.under_way.iter().next() else { return };
+            let mut ending = self.under_way.iter().filter(|(_, effect)| **effect != Effect::Reboot);
+            let Some((&id, effect)) = ending.next() else { return };
             let outcome = self.success(&effect.clone());
             self.finish(id, outcome);
         }
@@ -153,6 +179,20 @@ impl Device {
             Effect::RemoveDeployment { .. } => Outcome::DeploymentRemoved,
             Effect::SendReport { .. } => Outcome::ReportAccepted,
             Effect::CollectGarbage => Outcome::GarbageCollected,
+            Effect::PrepareFirmware { source } => {
+                let version = match source {
+                    FirmwareSource::Deployment { revision, .. } => version_of(revision),
+                    FirmwareSource::Location { .. } => "9".to_owned(),
+                };
+                Outcome::FirmwarePrepared { bundle: Bundle { version, manifest: None } }
+            }
+            Effect::InstallFirmware { .. } => Outcome::FirmwareInstalled,
+            Effect::DiscardFirmware
+            | Effect::CommitSlot
+            | Effect::RejectSlot
+            | Effect::ActivateOther => Outcome::SlotMarked,
+            Effect::CheckSystem => Outcome::SystemChecked { failures: Vec::new() },
+            Effect::Reboot => unreachable!("it never comes back"),
         }
     }
 
@@ -213,8 +253,11 @@ impl Device {
         let (begun, asleep) = (self.answer.len(), self.now.monotonic_ms);
         for _ in 0..100 {
             self.wait_for_alarm()?;
-            while let Some(id) = self.find(|e| matches!(e, Effect::ObserveDeployment { .. })) {
-                self.finish(id, Outcome::DeploymentObserved { mismatches: Vec::new() });
+            let looks =
+                |e: &Effect| matches!(e, Effect::ObserveDeployment { .. } | Effect::CheckSystem);
+            while let Some(id) = self.find(looks) {
+                let effect = self.under_way[&id].clone();
+                self.finish(id, self.success(&effect));
             }
             if self.find(&fits).is_some() {
                 let passed = seconds(self.now.monotonic_ms - asleep);

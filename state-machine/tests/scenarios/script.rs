@@ -3,15 +3,16 @@
 //! The language is told in the README. A line that fits nothing under way is an error, never skipped.
 
 use crate::device::Device;
+use crate::firmware;
 use crate::words::{desired, duration, failure, minute};
 use state_machine::effect::{Effect, Outcome};
-use state_machine::event::{BootSlot, Event, StoreCondition};
+use state_machine::event::{Event, StoreCondition};
 use state_machine::failure::Failure;
 use state_machine::ids::{ComponentName, DeploymentId, Digest, EffectId, IdentityKey};
 use state_machine::policy::{DaySpan, FirstBoot, MismatchPolicy, PartialFailure, Policy, Restore};
 use std::fmt::Write;
 
-type Played = Result<(), String>;
+pub(crate) type Played = Result<(), String>;
 
 /// The whole transcript for the script in `golden`, whose present answers are ignored.
 pub(crate) fn play(golden: &str) -> Result<String, String> {
@@ -55,6 +56,10 @@ fn happen(device: &mut Device, line: &str) -> Played {
             "" => device.wait_for_alarm(),
             "until it polls" => device.wait_until(is_poll),
             "until it reports" => device.wait_until(is_report),
+            "until it commits" => device.wait_until(|effect| *effect == Effect::CommitSlot),
+            "until it installs" => {
+                device.wait_until(|effect| matches!(effect, Effect::InstallFirmware { .. }))
+            }
             time => match time.strip_suffix(", all goes well") {
                 Some(time) => device.wait(duration(time)?, true),
                 None => device.wait(duration(time)?, false),
@@ -64,7 +69,9 @@ fn happen(device: &mut Device, line: &str) -> Played {
     if let Some(rest) = line.strip_prefix("wfm ") {
         return wfm(device, rest);
     }
-    world(device, line).unwrap_or_else(|| about_deployment(device, line))
+    world(device, line)
+        .or_else(|| firmware::happen(device, line))
+        .unwrap_or_else(|| about_deployment(device, line))
 }
 
 fn set(policy: &mut Policy, setting: &str) -> Played {
@@ -80,6 +87,8 @@ fn set(policy: &mut Policy, setting: &str) -> Played {
         ("mismatch", "report") => policy.mismatch = MismatchPolicy::Report,
         ("poll_hours", span) => policy.poll_hours = vec![day_span(span)?],
         ("downtime", span) => policy.downtime = vec![day_span(span)?],
+        ("downgrade", "true") => policy.firmware.downgrade = true,
+        ("firmware_hours", span) => policy.firmware.hours = vec![day_span(span)?],
         ("poll_interval", time) => policy.poll_interval_ms = duration(time)?,
         _ => return Err(unknown()),
     }
@@ -92,13 +101,13 @@ fn day_span(text: &str) -> Result<DaySpan, String> {
 }
 
 /// Ends the oldest effect that fits.
-fn end(device: &mut Device, fits: impl Fn(&Effect) -> bool, outcome: Outcome) -> Played {
+pub(crate) fn end(device: &mut Device, fits: impl Fn(&Effect) -> bool, outcome: Outcome) -> Played {
     let id = device.find(fits).ok_or("nothing under way that this would answer")?;
     device.finish(id, outcome);
     Ok(())
 }
 
-fn failed(text: &str) -> Result<Outcome, String> {
+pub(crate) fn failed(text: &str) -> Result<Outcome, String> {
     Ok(Outcome::Failed { failure: failure(text)? })
 }
 
@@ -168,6 +177,7 @@ fn world(device: &mut Device, line: &str) -> Option<Played> {
         "start fresh" => device.start(StoreCondition::Fresh),
         "power cut" => device.start(StoreCondition::Intact),
         "power cut, one state copy damaged" => device.start(StoreCondition::Healed),
+        "agent restarts" => device.restart(StoreCondition::Intact),
         "power cut, state lost" => device.start(StoreCondition::Lost),
         "all goes well" => device.all_goes_well(),
         "engine goes away" => device.feed(&Event::EngineDisconnected),
@@ -213,12 +223,12 @@ fn world_with_argument(device: &mut Device, line: &str) -> Option<Played> {
         return Some(minute(time).map(|minute| device.set_clock(minute)));
     } else if let Some(slot) = after("slot ") {
         let (slot, word) = slot.split_once(" is ")?;
-        device.boot = Some(BootSlot { slot: slot.to_owned(), committed: word == "committed" });
+        device.set_slot(slot, word == "committed", None);
         if device.state.live.next_effect > 0 {
             device.feed(&Event::BootObserved { boot: device.boot.clone() });
         }
     } else if let Some(slot) = after("power cut, boots on trial: ") {
-        device.boot = Some(BootSlot { slot: slot.to_owned(), committed: false });
+        device.set_slot(slot, false, None);
         device.start(StoreCondition::Intact);
     } else if let Some(id) = after("operator retries ") {
         device.feed(&Event::RetryRequested { deployment: DeploymentId::from(id) });

@@ -1,8 +1,8 @@
 //! How a transcript words what the machine orders, and how a script words versions, failures and times.
 
-use crate::support::{app, manifest};
+use crate::support::{app, firmware, manifest};
 use state_machine::desired::{Deployment, DesiredState};
-use state_machine::effect::Effect;
+use state_machine::effect::{Effect, FirmwareSource};
 use state_machine::failure::{Code, Failure};
 use state_machine::ids::{ComponentName, DeploymentId, Digest};
 use state_machine::report::Report;
@@ -40,6 +40,25 @@ pub(crate) fn order(effect: &Effect) -> String {
         Effect::RemoveDeployment { deployment } => format!("remove {deployment}"),
         Effect::SendReport { report } => format!("report {}", report_words(report)),
         Effect::CollectGarbage => "collect garbage".to_owned(),
+        Effect::PrepareFirmware { source } => format!("look at firmware {}", place(source)),
+        Effect::InstallFirmware { transaction, source, bundle, target } => format!(
+            "install {} (version {}) to {target} as {transaction}",
+            place(source),
+            bundle.version
+        ),
+        Effect::DiscardFirmware => "discard the other slot".to_owned(),
+        Effect::CheckSystem => "check the system".to_owned(),
+        Effect::CommitSlot => "mark the slot good".to_owned(),
+        Effect::RejectSlot => "mark the slot bad".to_owned(),
+        Effect::ActivateOther => "activate the other slot".to_owned(),
+        Effect::Reboot => "reboot".to_owned(),
+    }
+}
+
+fn place(source: &FirmwareSource) -> String {
+    match source {
+        FirmwareSource::Deployment { deployment, revision } => at(deployment, revision),
+        FirmwareSource::Location { location } => location.clone(),
     }
 }
 
@@ -83,11 +102,22 @@ pub(crate) fn desired(text: &str) -> Result<DesiredState, String> {
         .parse()
         .map_err(|_not_a_number| format!("not a version: {version}"))?;
     let words = list.split_whitespace().filter(|word| *word != "nothing");
-    let deployments: Result<Vec<Deployment>, String> = words.map(deployment).collect();
+    let deployments: Result<Vec<Deployment>, String> = words
+        .map(|word| match word.strip_prefix("firmware:") {
+            Some(word) => Ok(firmware_at(word)?),
+            None => deployment(word),
+        })
+        .collect();
     Ok(manifest(version, &etag, deployments?))
 }
 
-/// `app-a@1[web,db]`.
+fn firmware_at(text: &str) -> Result<Deployment, String> {
+    let parts = text.split_once('@').and_then(|(id, number)| Some((id, number.parse().ok()?)));
+    let (id, number) = parts.ok_or_else(|| format!("not like firmware:fw@2: {text}"))?;
+    Ok(firmware(id, number))
+}
+
+/// `app-a@1[web,db]`, or `firmware:fw@2`, of which the revision is the bundle's version.
 fn deployment(text: &str) -> Result<Deployment, String> {
     let parts = || {
         let (id, rest) = text.split_once('@')?;

@@ -1,6 +1,6 @@
 //! What every test of the machine needs: short ways to write desired states, and the tables of edges.
 
-use state_machine::desired::{Component, Deployment, DesiredState};
+use state_machine::desired::{Component, Deployment, DesiredState, Kind};
 use state_machine::ids::{ComponentName, DeploymentId, Digest, ManifestVersion};
 use state_machine::transition::{Edge, MachineName, Transition, Why};
 use state_machine::{engine, firmware, onboarding, report, sync, workload};
@@ -37,8 +37,19 @@ pub(crate) fn app(id: &str, revision: u32, components: &[&str]) -> Deployment {
         revision: Digest::new(format!("{id}-r{revision}")),
         version: ManifestVersion(0),
         name: format!("{id}-name"),
+        kind: Kind::Compose,
         components: components.iter().map(component).collect(),
     }
+}
+
+/// `firmware("fw", 2)`: a firmware deployment at revision `fw-r2`, whose bundle brings version 2.
+pub(crate) fn firmware(id: &str, revision: u32) -> Deployment {
+    Deployment { kind: Kind::Firmware, ..app(id, revision, &["os"]) }
+}
+
+/// The version of the bundle of a deployment made by [`firmware`].
+pub(crate) fn version_of(revision: &Digest) -> String {
+    revision.as_str().rsplit("-r").next().unwrap_or("0").to_owned()
 }
 
 /// A desired state of this version, as the WFM would offer it.

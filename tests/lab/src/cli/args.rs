@@ -34,6 +34,8 @@ pub(crate) enum Action {
     Deploy(DeployOptions),
     /// Give a deployment new content: same id, new revision
     Update(UpdateOptions),
+    /// Deploy a RAUC bundle as firmware, or give a firmware deployment another bundle
+    Firmware(FirmwareOptions),
     /// Take a deployment out of the desired state
     Remove(RemoveOptions),
     /// Show what each device reported: capabilities, adopted version, state of each deployment and component
@@ -198,6 +200,26 @@ pub(crate) struct UpdateOptions {
     pub(crate) compose_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) content: Content,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FirmwareOptions {
+    /// Name of a new deployment; or id, beginning of an id, or name of one that is there
+    pub(crate) deployment: String,
+    /// The RAUC bundle
+    pub(crate) bundle: PathBuf,
+    /// For this device
+    #[arg(long)]
+    pub(crate) device: Option<String>,
+    /// For this client instead of the lab's own
+    #[arg(long)]
+    pub(crate) client: Option<String>,
+    /// Wait until the device reports installed (exit code 0) or failed (exit code 1)
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long to wait, seconds
+    #[arg(long, default_value_t = 1800)]
+    pub(crate) timeout: u64,
 }
 
 #[derive(Debug, Args)]

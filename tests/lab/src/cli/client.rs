@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use margo_lab::control::{self, Command, DeployOrder};
+use margo_lab::control::{self, Command, DeployOrder, FirmwareOrder};
 use margo_lab::fault::FaultId;
 use margo_lab::pki::RotationStep;
 use margo_lab::registry::RegistryAuth;
@@ -34,6 +34,16 @@ pub(super) async fn run(dir: &Path, json: bool, action: Action) -> CliResult {
             order.name = options.deployment;
             order.dir = options.compose_dir.map(absolute);
             (Command::Update(order), show::deployed)
+        }
+        Action::Firmware(options) => {
+            let order = FirmwareOrder {
+                client: client(options.client),
+                name: options.deployment,
+                bundle: absolute(options.bundle),
+                device: options.device,
+                wait_secs: options.wait.then_some(options.timeout),
+            };
+            (Command::Firmware(order), show::deployed)
         }
         Action::Remove(options) => {
             let wait_secs = options.wait.then_some(options.timeout);

@@ -6,5 +6,5 @@ mod protocol;
 mod server;
 
 pub use client::{ControlError, send, watch};
-pub use protocol::{Command, DeployOrder, ImageOrder, ImageSource, SOCKET_NAME};
+pub use protocol::{Command, DeployOrder, FirmwareOrder, ImageOrder, ImageSource, SOCKET_NAME};
 pub use server::{ControlServer, ServeControlError};

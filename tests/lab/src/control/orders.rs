@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::protocol::{Command, DeployOrder, ImageOrder, ImageSource};
+use super::protocol::{Command, DeployOrder, FirmwareOrder, ImageOrder, ImageSource};
 use crate::deployments::{ComponentSpec, DeploymentSpec};
 use crate::ids::{ClientId, DeploymentId};
 use crate::lab::{Lab, LabError};
@@ -45,6 +45,7 @@ pub(super) async fn carry_out(lab: &Arc<Lab>, command: Command) -> Result<Value,
     match command {
         Command::Deploy(order) => deploy(lab, order).await,
         Command::Update(order) => update(lab, order).await,
+        Command::Firmware(order) => firmware(lab, order).await,
         Command::Remove { client, deployment, wait_secs } => {
             let client = client.unwrap_or_else(|| lab.config().client_id.clone());
             let id = find(lab, &client, &deployment)?;
@@ -154,6 +155,40 @@ async fn update(lab: &Arc<Lab>, order: DeployOrder) -> Result<Value, OrderError>
         spec.components = vec![pack(lab, &order, &name, dir).await?];
     }
     lab.update_for(&client, &id, described(spec, &order))?;
+    let states = [State::Installed, State::Failed];
+    done(lab, (&client, &id), &states, order.wait_secs).await
+}
+
+async fn firmware(lab: &Arc<Lab>, order: FirmwareOrder) -> Result<Value, OrderError> {
+    let client = order.client.unwrap_or_else(|| lab.config().client_id.clone());
+    let known = match find(lab, &client, &order.name) {
+        Ok(id) => Some(id),
+        Err(OrderError::NoDeployment { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let name = match known.as_ref().and_then(|id| lab.spec_for(&client, id)) {
+        Some(spec) => spec.name,
+        None => order.name,
+    };
+    check_name(&name)?;
+    let _device = lab.device_for(&client, order.device.as_deref())?;
+    let (bundle, component) = (order.bundle, name.clone());
+    let component = aside(lab, move |lab| {
+        let repository = format!("lab/{component}");
+        let revision = next_revision(lab, &repository);
+        let pushed = lab.registry().push_firmware(&repository, &revision, &bundle)?;
+        Ok(ComponentSpec::new("firmware", format!("oci://{}", pushed.repository), revision))
+    })
+    .await?;
+    let mut spec = DeploymentSpec::custom(name, vec![component]);
+    spec.device_id = order.device;
+    let id = match known {
+        Some(id) => {
+            lab.update_for(&client, &id, spec)?;
+            id
+        }
+        None => lab.deploy_for(&client, spec)?,
+    };
     let states = [State::Installed, State::Failed];
     done(lab, (&client, &id), &states, order.wait_secs).await
 }

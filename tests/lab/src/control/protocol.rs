@@ -22,6 +22,8 @@ pub enum Command {
     Deploy(DeployOrder),
     /// Gives a deployment new content.
     Update(DeployOrder),
+    /// Deploys a firmware bundle, or gives a firmware deployment another one.
+    Firmware(FirmwareOrder),
     /// Takes a deployment out of the desired state.
     Remove {
         /// The client; the lab's own when absent.
@@ -142,6 +144,22 @@ pub struct DeployOrder {
     pub constraints: Option<Value>,
     /// Images to put into the registry first.
     pub images: Vec<ImageOrder>,
+    /// Wait this long for `installed` or `failed`, seconds.
+    pub wait_secs: Option<u64>,
+}
+
+/// Which firmware.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FirmwareOrder {
+    /// The client; the lab's own when absent.
+    pub client: Option<ClientId>,
+    /// Name of a new deployment; or id, beginning of an id, or name of one that is there.
+    pub name: String,
+    /// The RAUC bundle.
+    pub bundle: PathBuf,
+    /// For this device.
+    pub device: Option<String>,
     /// Wait this long for `installed` or `failed`, seconds.
     pub wait_secs: Option<u64>,
 }

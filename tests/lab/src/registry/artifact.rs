@@ -12,6 +12,10 @@ use crate::ids::sha256_digest;
 pub const ARTIFACT_TYPE: &str = "application/vnd.org.margo.component.compose+json";
 /// Media type of its only layer.
 pub const LAYER_TYPE: &str = "application/vnd.org.margo.component.compose.tar+gzip";
+/// `artifactType` of a firmware artifact, as margo-agent takes it.
+pub const FIRMWARE_TYPE: &str = "application/vnd.margo-agent.firmware.v1";
+/// Media type of its only layer: a RAUC bundle.
+pub const BUNDLE_TYPE: &str = "application/vnd.rauc.bundle";
 /// The empty config of an artifact.
 pub(super) const EMPTY_CONFIG: &[u8] = b"{}";
 /// The top directory in the archive; its name means nothing to a device.

@@ -13,7 +13,7 @@ mod routes;
 mod site;
 mod uploads;
 
-pub use artifact::{ARTIFACT_TYPE, LAYER_TYPE};
+pub use artifact::{ARTIFACT_TYPE, BUNDLE_TYPE, FIRMWARE_TYPE, LAYER_TYPE};
 pub use auth::RegistryAuth;
 pub use image::{Healthcheck, ImageConfig, ImageFormat, busybox_files};
 pub(crate) use site::RegistrySite;
@@ -175,6 +175,21 @@ impl Registry {
         self.index.blobs().put_bytes(artifact::EMPTY_CONFIG)?;
         let manifest = artifact::manifest(repository, tag, (&layer_digest, layer.len()), types);
         self.push_manifest(repository, tag, &manifest, vec![layer_digest])
+    }
+
+    /// Stores a RAUC bundle as a firmware artifact.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the name or tag is unusable.
+    pub fn push_firmware(
+        &self,
+        repository: &str,
+        tag: &str,
+        bundle: &Path,
+    ) -> Result<Pushed, RegistryError> {
+        let bytes = std::fs::read(bundle)
+            .map_err(|source| RegistryError::Read { path: bundle.to_owned(), source })?;
+        self.push_artifact_of_type(repository, tag, &bytes, (FIRMWARE_TYPE, BUNDLE_TYPE))
     }
 
     /// Makes an image of one layer from entries and stores it.
