@@ -13,6 +13,7 @@ mod tests {
     use margo_write_log::log::Log;
     use margo_write_log::run::{Figures, Reader};
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     /// Sectors of the two copies within the partition: a file system in miniature.
     const FIRST: u64 = 2;
@@ -31,10 +32,20 @@ mod tests {
             "case $3 in */grubenv) skip={FIRST} ;; *) skip={SECOND} ;; esac\n\
              exec dd if=\"$1\" bs=512 skip=$skip count=2 2>/dev/null\n"
         );
-        recording.script("grub-fstest", &fstest);
+        script(&recording, "grub-fstest", &fstest);
         let dir = recording.path("").display().to_string();
-        recording.script("tools", &format!("PATH={dir}:$PATH exec \"$@\"\n"));
+        script(&recording, "tools", &format!("PATH={dir}:$PATH exec \"$@\"\n"));
         recording
+    }
+
+    fn script(recording: &Recording, name: &str, text: &str) {
+        let path = recording.path(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn flush(recording: &mut Recording) {
+        recording.entry(0, 1, &[]);
     }
 
     fn judge(recording: &Recording) -> Figures {
@@ -57,9 +68,9 @@ mod tests {
         let mut recording = recording(&old, &old);
         let bytes = new.to_bytes().unwrap();
         recording.write(FIRST, &bytes);
-        recording.flush();
+        flush(&mut recording);
         recording.write(SECOND, &bytes);
-        recording.flush();
+        flush(&mut recording);
         let figures = judge(&recording);
         assert_eq!((unreadable(&figures), figures.epochs, figures.epochs_complete), (0, 2, 2));
         // Only the first of the two sectors changes: old, half way (both ways of it are one state), new.
@@ -76,7 +87,7 @@ mod tests {
             recording.write(copy, &[0; 1024]);
             recording.write(copy, &new.to_bytes().unwrap());
         }
-        recording.flush();
+        flush(&mut recording);
         let figures = judge(&recording);
         assert!(unreadable(&figures) > 0);
         assert!(unreadable(&figures) < figures.distinct);
@@ -89,7 +100,7 @@ mod tests {
         for copy in [FIRST, SECOND] {
             recording.write(copy, &new.to_bytes().unwrap());
         }
-        recording.flush();
+        flush(&mut recording);
         let before = judge(&recording).distinct;
         // Something elsewhere: from now on the old content must be in no new state.
         recording.write(10, &[1; 512]);

@@ -3,7 +3,6 @@
 use margo_write_log::run::{Figures, Job, Reader, run};
 use margo_write_log::states::Plan;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -33,11 +32,6 @@ impl Recording {
         self.dir.path().join(name)
     }
 
-    pub(crate) fn script(&self, name: &str, text: &str) {
-        fs::write(self.path(name), format!("#!/bin/sh\n{text}")).unwrap();
-        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
     pub(crate) fn entry(&mut self, sector: u64, flags: u64, data: &[u8]) {
         let sectors = u64::try_from(data.len() / 512).unwrap();
         let mut header = Vec::new();
@@ -53,10 +47,6 @@ impl Recording {
     /// A write into the partition.
     pub(crate) fn write(&mut self, sector: u64, data: &[u8]) {
         self.entry(OFFSET / 512 + sector, 0, data);
-    }
-
-    pub(crate) fn flush(&mut self) {
-        self.entry(0, 1, &[]);
     }
 
     pub(crate) fn judge(&self, tools: PathBuf, reader: Reader) -> Figures {
