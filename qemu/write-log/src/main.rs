@@ -65,7 +65,7 @@ fn report(figures: &Figures) -> (String, bool) {
     if let Some(store) = &figures.store {
         let _ = writeln!(
             text,
-            "unreadable: {} of {}; healed {}, fresh {}, file system unclean {}",
+            "unreadable: {} of {}; healed {}, fresh {}, file system repaired {}",
             store.unreadable, figures.distinct, store.healed, store.fresh, store.unclean
         );
         for (generation, times) in &store.generations {

@@ -2,100 +2,54 @@
 //! a state that cannot be read is counted.
 
 #[cfg(test)]
+mod support;
+
+#[cfg(test)]
 mod tests {
+    use crate::support::{OFFSET, Recording};
     use margo_boot_env::env::{Env, Slot, State};
     use margo_write_log::env_judge::Kind;
     use margo_write_log::error::ReplayError;
     use margo_write_log::log::Log;
-    use margo_write_log::run::{Figures, Job, Reader, run};
-    use margo_write_log::states::Plan;
+    use margo_write_log::run::{Figures, Reader};
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
-    use std::path::PathBuf;
-    use tempfile::TempDir;
 
-    /// The partition begins here; before it, nothing matters.
-    const OFFSET: u64 = 4096;
     /// Sectors of the two copies within the partition: a file system in miniature.
     const FIRST: u64 = 2;
     const SECOND: u64 = 5;
 
-    struct Recording {
-        dir: TempDir,
-        entries: u64,
-        bytes: Vec<u8>,
+    /// A partition with these two copies, and a reader that knows where they are.
+    fn recording(first: &Env, second: &Env) -> Recording {
+        let mut partition = vec![0; 8192];
+        for (env, sector) in [(first, FIRST), (second, SECOND)] {
+            let at = usize::try_from(sector * 512).unwrap();
+            partition[at..at + 1024].copy_from_slice(&env.to_bytes().unwrap());
+        }
+        let recording = Recording::new(&std::env::temp_dir(), &partition);
+        // Stands in for GRUB's file system: the file's name is its place.
+        let fstest = format!(
+            "case $3 in */grubenv) skip={FIRST} ;; *) skip={SECOND} ;; esac\n\
+             exec dd if=\"$1\" bs=512 skip=$skip count=2 2>/dev/null\n"
+        );
+        script(&recording, "grub-fstest", &fstest);
+        let dir = recording.path("").display().to_string();
+        script(&recording, "tools", &format!("PATH={dir}:$PATH exec \"$@\"\n"));
+        recording
     }
 
-    impl Recording {
-        fn new(first: &Env, second: &Env) -> Self {
-            let recording =
-                Self { dir: tempfile::tempdir().unwrap(), entries: 0, bytes: Vec::new() };
-            let mut base = vec![0; 16 * 1024];
-            for (env, sector) in [(first, FIRST), (second, SECOND)] {
-                let at = usize::try_from(OFFSET + sector * 512).unwrap();
-                base[at..at + 1024].copy_from_slice(&env.to_bytes().unwrap());
-            }
-            fs::write(recording.path("base"), base).unwrap();
-            // Stands in for GRUB's file system: the file's name is its place.
-            let fstest = format!(
-                "case $3 in */grubenv) skip={FIRST} ;; *) skip={SECOND} ;; esac\n\
-                 exec dd if=\"$1\" bs=512 skip=$skip count=2 2>/dev/null\n"
-            );
-            recording.script("grub-fstest", &fstest);
-            let dir = recording.dir.path().display().to_string();
-            recording.script("tools", &format!("PATH={dir}:$PATH exec \"$@\"\n"));
-            recording
-        }
+    fn script(recording: &Recording, name: &str, text: &str) {
+        let path = recording.path(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
 
-        fn path(&self, name: &str) -> PathBuf {
-            self.dir.path().join(name)
-        }
+    fn flush(recording: &mut Recording) {
+        recording.entry(0, 1, &[]);
+    }
 
-        fn script(&self, name: &str, text: &str) {
-            fs::write(self.path(name), format!("#!/bin/sh\n{text}")).unwrap();
-            fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
-        }
-
-        fn entry(&mut self, sector: u64, flags: u64, data: &[u8]) {
-            let sectors = u64::try_from(data.len() / 512).unwrap();
-            let mut header = Vec::new();
-            for word in [sector, sectors, flags, 0] {
-                header.extend(word.to_le_bytes());
-            }
-            header.resize(512, 0);
-            self.bytes.extend(header);
-            self.bytes.extend(data);
-            self.entries += 1;
-        }
-
-        fn write(&mut self, sector: u64, data: &[u8]) {
-            self.entry(OFFSET / 512 + sector, 0, data);
-        }
-
-        fn flush(&mut self) {
-            self.entry(0, 1, &[]);
-        }
-
-        fn judge(&self) -> Figures {
-            let mut log = Vec::new();
-            for word in [0x006a_7366_7773_6872, 1, self.entries, 512] {
-                log.extend(word.to_le_bytes());
-            }
-            log.resize(512, 0);
-            log.extend(&self.bytes);
-            fs::write(self.path("log"), log).unwrap();
-            let job = Job {
-                log: self.path("log"),
-                base: self.path("base"),
-                offset: OFFSET,
-                size_bytes: Some(8192),
-                tools: self.path("tools"),
-                reader: Reader::Env(Kind::Margo),
-                plan: Plan::default(),
-                distinct_max: 1000,
-            };
-            run(&job, self.dir.path()).unwrap()
-        }
+    fn judge(recording: &Recording) -> Figures {
+        recording.judge(recording.path("tools"), Reader::Env(Kind::Margo))
     }
 
     fn envs() -> (Env, Env) {
@@ -111,13 +65,13 @@ mod tests {
     #[test]
     fn our_way_of_writing_has_no_unreadable_state() {
         let (old, new) = envs();
-        let mut recording = Recording::new(&old, &old);
+        let mut recording = recording(&old, &old);
         let bytes = new.to_bytes().unwrap();
         recording.write(FIRST, &bytes);
-        recording.flush();
+        flush(&mut recording);
         recording.write(SECOND, &bytes);
-        recording.flush();
-        let figures = recording.judge();
+        flush(&mut recording);
+        let figures = judge(&recording);
         assert_eq!((unreadable(&figures), figures.epochs, figures.epochs_complete), (0, 2, 2));
         // Only the first of the two sectors changes: old, half way (both ways of it are one state), new.
         assert_eq!(figures.distinct, 3);
@@ -128,13 +82,13 @@ mod tests {
     #[test]
     fn emptying_both_copies_at_once_is_found() {
         let (old, new) = envs();
-        let mut recording = Recording::new(&old, &old);
+        let mut recording = recording(&old, &old);
         for copy in [FIRST, SECOND] {
             recording.write(copy, &[0; 1024]);
             recording.write(copy, &new.to_bytes().unwrap());
         }
-        recording.flush();
-        let figures = recording.judge();
+        flush(&mut recording);
+        let figures = judge(&recording);
         assert!(unreadable(&figures) > 0);
         assert!(unreadable(&figures) < figures.distinct);
     }
@@ -142,26 +96,26 @@ mod tests {
     #[test]
     fn what_was_flushed_does_not_come_back() {
         let (old, new) = envs();
-        let mut recording = Recording::new(&old, &old);
+        let mut recording = recording(&old, &old);
         for copy in [FIRST, SECOND] {
             recording.write(copy, &new.to_bytes().unwrap());
         }
-        recording.flush();
-        let before = recording.judge().distinct;
+        flush(&mut recording);
+        let before = judge(&recording).distinct;
         // Something elsewhere: from now on the old content must be in no new state.
         recording.write(10, &[1; 512]);
-        let figures = recording.judge();
+        let figures = judge(&recording);
         assert_eq!(figures.distinct, before + 1);
     }
 
     #[test]
     fn a_write_with_fua_is_on_the_medium_and_what_came_before_it_need_not_be() {
         let (old, new) = envs();
-        let mut recording = Recording::new(&old, &old);
+        let mut recording = recording(&old, &old);
         recording.write(10, &[1; 512]);
         recording.entry(OFFSET / 512 + FIRST, 2, &new.to_bytes().unwrap());
         recording.write(11, &[1; 512]);
-        let figures = recording.judge();
+        let figures = judge(&recording);
         let contents = figures.env.unwrap().contents;
         // Before it completes: with and without sector 10, old and new. After it: new, with every mixture of 10 and 11.
         assert_eq!(contents.into_values().collect::<Vec<_>>(), [2, 4]);
@@ -170,10 +124,10 @@ mod tests {
     #[test]
     fn writes_outside_the_partition_do_not_count() {
         let (old, _) = envs();
-        let mut recording = Recording::new(&old, &old);
+        let mut recording = recording(&old, &old);
         recording.entry(0, 0, &[0; 512]);
         recording.write(16, &[0; 512]);
-        let figures = recording.judge();
+        let figures = judge(&recording);
         assert_eq!((figures.sectors, figures.states), (0, 0));
     }
 
