@@ -52,7 +52,7 @@ impl Hardware {
         add(&["-chardev", &console, "-serial", "chardev:console"]);
         let disk = format!("driver=file,filename={},node-name=disk-file", self.disk.display());
         add(&["-blockdev", &disk, "-blockdev", "driver=qcow2,file=disk-file,node-name=disk"]);
-        add(&["-device", "virtio-blk-pci,drive=disk,id=vda,serial=disk,bootindex=0"]);
+        add(&["-device", "virtio-blk-pci,drive=disk,id=vda,serial=disk,bootindex=1"]);
         let mut network = "user,id=net0".to_owned();
         for (host, guest) in &self.forwards {
             network.push_str(&format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));

@@ -9,7 +9,7 @@ use crate::project::Project;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,6 @@ const END_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Vm {
     child: Child,
-    dir: PathBuf,
     /// The control channel.
     pub(crate) qmp: Qmp,
     /// The shell inside.
@@ -52,7 +51,7 @@ impl Vm {
         let mut child = child.doing("cannot start QEMU")?;
         let channels = Self::connect(&mut child, dir, journal);
         match channels {
-            Ok((qmp, probe)) => Ok(Self { child, dir: dir.to_owned(), qmp, probe }),
+            Ok((qmp, probe)) => Ok(Self { child, qmp, probe }),
             Err(trouble) => {
                 // It may have ended by itself.
                 let _ = child.kill();
@@ -161,11 +160,6 @@ impl Vm {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
-    }
-
-    /// Where the machine's sockets and logs are.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
     }
 }
 
