@@ -57,7 +57,9 @@ fn tell(world: &World) -> Outcome {
     let lab = world.dir.join("lab");
     say(&format!("lab commands   target/debug/margo-lab --dir {} …", lab.display()));
     say(&format!("logs, sockets  {}", world.dir.display()));
-    say("This is the device's shell, as root: try `margoctl status`. `exit` switches the device off.\n");
+    say(
+        "This is the device's shell, as root: try `margoctl status`. `exit` switches the device off.\n",
+    );
     Ok(())
 }
 

@@ -68,7 +68,9 @@ fn chosen(project: &Project, test: &Test) -> Outcome<Vec<Scenario>> {
         scenarios.retain(|scenario| scenario.name.contains(only.as_str()));
     }
     if scenarios.is_empty() {
-        return Err(Trouble::new("no scenario has such a name; `margo-qemu test --list` lists them"));
+        return Err(Trouble::new(
+            "no scenario has such a name; `margo-qemu test --list` lists them",
+        ));
     }
     Ok(scenarios)
 }

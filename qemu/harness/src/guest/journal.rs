@@ -88,7 +88,8 @@ impl Journal {
             let message = entry.field("MESSAGE");
             format!("{}: {message}", entry.field("SYSLOG_IDENTIFIER"))
         };
-        let mut lines: Vec<String> = entries.iter().rev().filter(speaks).take(count).map(line).collect();
+        let mut lines: Vec<String> =
+            entries.iter().rev().filter(speaks).take(count).map(line).collect();
         lines.reverse();
         lines
     }

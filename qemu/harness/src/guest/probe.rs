@@ -151,7 +151,9 @@ mod tests {
     fn a_hello_after_a_torn_line_counts_and_noise_does_not() {
         let hello = Some(Frame::Hello("abc".to_owned()));
         assert_eq!(frame("margo-probe 3 0 c29tZXRmargo-probe hello abc\n"), hello);
-        for noise in ["", "\n", "kernel: hi", "margo-probe", "margo-probe x 0 eA==", "margo-probe 1 0 ***"] {
+        for noise in
+            ["", "\n", "kernel: hi", "margo-probe", "margo-probe x 0 eA==", "margo-probe 1 0 ***"]
+        {
             assert_eq!(frame(noise), None, "{noise:?}");
         }
     }

@@ -62,7 +62,12 @@ impl World {
             files.insert(PathBuf::from("ballast"), Entry::program(bytes));
         }
         let image = format!("lab/{}", app.name);
-        let pushed = registry.push_image_from_rootfs(&image, &app.version, &files, &ImageConfig::shell("true"));
+        let pushed = registry.push_image_from_rootfs(
+            &image,
+            &app.version,
+            &files,
+            &ImageConfig::shell("true"),
+        );
         pushed.doing("cannot push the app's image")?;
         let repository = format!("apps/{}", app.name);
         let image = format!("{}/{image}:{}", registry.host(), app.version);
@@ -98,7 +103,10 @@ impl World {
         let entries = BTreeMap::from([
             (PathBuf::from(format!("deployments/{}.yaml", app.name)), Entry::text(document)),
             (PathBuf::from(format!("archives/{id}/{}.tar.gz", app.name)), Entry::program(archive)),
-            (PathBuf::from(format!("images/{}.tar", app.name)), Entry::program(saved_image(&image)?)),
+            (
+                PathBuf::from(format!("images/{}.tar", app.name)),
+                Entry::program(saved_image(&image)?),
+            ),
         ]);
         let bytes = tar(&entries).doing("preload directory")?;
         self.send_file(&bytes, "/run/margo-preload.tar")?;

@@ -111,7 +111,9 @@ impl World {
              while [ ! -e {HOLD_DIR}/go ]; do sleep 0.1; done\n}}\n{before} \"$@\"\n\
              {HOLD_DIR}/original \"$@\"\ncode=$?\n{after} \"$@\"\nexit $code\n"
         );
-        self.sh(&format!("mkdir -p {HOLD_DIR} && rm -f {HOLD_DIR}/go && cp {path} {HOLD_DIR}/original"))?;
+        self.sh(&format!(
+            "mkdir -p {HOLD_DIR} && rm -f {HOLD_DIR}/go && cp {path} {HOLD_DIR}/original"
+        ))?;
         self.send_file(script.as_bytes(), &format!("{HOLD_DIR}/wrapper"))?;
         self.sh(&format!("chmod 0755 {HOLD_DIR}/wrapper && mount --bind {HOLD_DIR}/wrapper {path}"))
             .map(drop)

@@ -3,6 +3,7 @@
 use super::world::{Facts, World};
 use crate::error::{Doing as _, Outcome, Trouble};
 use crate::guest::credentials;
+use crate::vm::accel;
 use crate::vm::args::{Hardware, OVMF_VARS};
 use crate::vm::disk::Disk;
 use crate::vm::machine::Vm;
@@ -41,6 +42,7 @@ impl World {
         let mut given = credentials::of_harness();
         given.extend(self.credentials.iter().cloned());
         Ok(Hardware {
+            accelerator: accel::accelerator(&self.project),
             memory_mib: self.facts.memory_mib,
             cpus: self.facts.cpus,
             clock: self.facts.clock.clone(),

@@ -21,7 +21,12 @@ impl World {
     }
 
     /// All containers of an app run, at this version.
-    pub(crate) fn expect_running(&mut self, app: &str, version: &str, timeout: Duration) -> Outcome {
+    pub(crate) fn expect_running(
+        &mut self,
+        app: &str,
+        version: &str,
+        timeout: Duration,
+    ) -> Outcome {
         let what = format!("{app} {version} to run");
         self.wait(&what, timeout, |world| world.is_running(app, version)).map(drop)
     }
@@ -46,7 +51,12 @@ impl World {
     }
 
     /// What the device says of a deployment.
-    pub(crate) fn expect_deployment(&mut self, app: &str, state: &str, timeout: Duration) -> Outcome {
+    pub(crate) fn expect_deployment(
+        &mut self,
+        app: &str,
+        state: &str,
+        timeout: Duration,
+    ) -> Outcome {
         let id = self.deployed(app)?.id.as_str().to_owned();
         self.wait(&format!("{app} to be {state} in the device"), timeout, |world| {
             let told = ctl::ask(&mut world.vm()?.probe, &format!("deployment {id}"))?;
@@ -152,7 +162,13 @@ impl World {
     }
 
     /// A command's exit code and output.
-    pub(crate) fn guest(&mut self, command: &str, exit: i64, prints: Option<&str>, timeout: Duration) -> Outcome {
+    pub(crate) fn guest(
+        &mut self,
+        command: &str,
+        exit: i64,
+        prints: Option<&str>,
+        timeout: Duration,
+    ) -> Outcome {
         self.wait(&format!("`{command}` to end with {exit}"), timeout, |world| {
             let ran = world.vm()?.probe.run(command, timeout)?;
             let is_it = ran.exit == exit && prints.is_none_or(|text| ran.output.contains(text));

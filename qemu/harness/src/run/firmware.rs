@@ -44,7 +44,7 @@ impl World {
             "good" => format!("margo-{version}.raucb"),
             other => format!("margo-{version}-{other}.raucb"),
         };
-        let path = self.project.image.with_file_name(&name);
+        let path = self.project.root.join("target/qemu/image").join(&name);
         if path.exists() {
             return Ok(path);
         }
@@ -54,7 +54,8 @@ impl World {
 
     /// How far RAUC is, in percent.
     pub(crate) fn firmware_progress(&mut self) -> Outcome<u64> {
-        let asked = "busctl get-property de.pengutronix.rauc / de.pengutronix.rauc.Installer Progress";
+        let asked =
+            "busctl get-property de.pengutronix.rauc / de.pengutronix.rauc.Installer Progress";
         let text = self.sh(asked)?;
         let percent = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());
         percent.ok_or_else(|| Trouble::new(format!("RAUC's progress is {text:?}")))

@@ -62,8 +62,7 @@ impl World {
     fn prepare(&self, kept: &Path, name: &str) -> Outcome {
         let scenario = files::read(&self.source(name))?;
         let mut timeline = Timeline::new(&format!("prepared/{name}"), false);
-        let mut world =
-            Self::new(&self.project, kept.to_owned(), self.slot, self.runtime.clone())?;
+        let mut world = Self::new(&self.project, kept.to_owned(), self.slot, self.runtime.clone())?;
         for step in &scenario.steps {
             let did = steps::run(&mut world, step, &mut timeline);
             did.map_err(|trouble| {

@@ -65,8 +65,10 @@ impl World {
         }
         let bytes = std::fs::read(package.join(SETTINGS)).doing(SETTINGS)?;
         self.send_file(&bytes, "/etc/margo-agent/config.d/50-provisioned.toml")?;
-        self.sh("chmod 0600 /etc/margo-agent/identity/svid.key; sync; systemctl restart margo-agent")
-            .map(drop)
+        self.sh(
+            "chmod 0600 /etc/margo-agent/identity/svid.key; sync; systemctl restart margo-agent",
+        )
+        .map(drop)
     }
 
     /// Writes the package's files.
@@ -75,7 +77,9 @@ impl World {
         let package = self.dir.join("package");
         std::fs::create_dir_all(&package).doing("package")?;
         let options = match defect {
-            Some("expired") => SvidOptions { defect: Some(SvidDefect::Expired), ..SvidOptions::default() },
+            Some("expired") => {
+                SvidOptions { defect: Some(SvidDefect::Expired), ..SvidOptions::default() }
+            }
             _ => SvidOptions::default(),
         };
         let lab = self.lab()?;
@@ -95,7 +99,8 @@ impl World {
         // Dotted keys at the top, so that a scenario's own lines can stand beside them.
         text.push_str(&format!(
             "device.id = \"lab-device\"\ndevice.vendor = \"Lab\"\ndevice.model_number = \"Q1\"\n\
-             device.serial_number = \"1\"\nwfm.url = \"{}\"\nwfm.poll_interval_secs = 2\n\
+             device.serial_number = \"1\"\ndevice.otel_collector = true\n\
+             device.otel_http_endpoint = \"http://127.0.0.1:4318\"\nwfm.url = \"{}\"\nwfm.poll_interval_secs = 2\n\
              retry.initial_ms = 500\nretry.max_ms = 4000\n",
             lab.endpoints().wfm_url
         ));
@@ -103,7 +108,10 @@ impl World {
             text.push_str(line);
             text.push('\n');
         }
-        text.push_str(&format!("\n[[registry]]\nhost = \"{}\"\ninsecure = true\n", lab.registry().host()));
+        text.push_str(&format!(
+            "\n[[registry]]\nhost = \"{}\"\ninsecure = true\n",
+            lab.registry().host()
+        ));
         Ok(text)
     }
 }

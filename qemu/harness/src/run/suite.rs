@@ -108,7 +108,11 @@ fn carry_out(
     runtime: &Handle,
     timeline: &mut Timeline,
 ) -> Outcome {
-    let dir = project.run_dir(&scenario.name);
+    // Of two runs at the same time each needs its own.
+    let dir = match options.repeat {
+        1 => project.run_dir(&scenario.name),
+        _ => project.run_dir(&format!("{}-{slot}", scenario.name)),
+    };
     let mut world = World::new(project, dir, slot, runtime.clone())?;
     for step in &scenario.steps {
         let did = steps::run(&mut world, step, timeline);

@@ -65,7 +65,12 @@ pub(crate) struct World {
 
 impl World {
     /// An empty one. `dir` is emptied.
-    pub(crate) fn new(project: &Project, dir: PathBuf, slot: usize, runtime: Handle) -> Outcome<Self> {
+    pub(crate) fn new(
+        project: &Project,
+        dir: PathBuf,
+        slot: usize,
+        runtime: Handle,
+    ) -> Outcome<Self> {
         if dir.exists() {
             std::fs::remove_dir_all(&dir).doing(format!("cannot empty {}", dir.display()))?;
         }

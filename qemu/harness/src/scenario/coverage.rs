@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 /// Fault points of a device with A/B firmware: number and what goes wrong there.
 pub(crate) const FAULT_POINTS: &[(&str, &str)] = &[
     ("F1", "power cut before and after the firmware intent is on stable storage"),
-    ("F2", "the bundle's download or stream breaks: network cut, server errors, slow, truncated, changed"),
+    (
+        "F2",
+        "the bundle's download or stream breaks: network cut, server errors, slow, truncated, changed",
+    ),
     ("F3", "power cut after RAUC took the order, before `installing` was seen"),
     ("F4", "power cut after the signature check, before the target slot is marked bad"),
     ("F5", "power cut between marking the target bad and the first write"),

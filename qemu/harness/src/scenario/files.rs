@@ -15,8 +15,7 @@ pub(crate) fn paths(dir: &Path) -> Outcome<Vec<PathBuf>> {
 
 /// One file.
 pub(crate) fn read(path: &Path) -> Outcome<Scenario> {
-    let text =
-        std::fs::read_to_string(path).doing(format!("cannot read {}", path.display()))?;
+    let text = std::fs::read_to_string(path).doing(format!("cannot read {}", path.display()))?;
     parse::scenario(path, &text).map_err(Trouble::new)
 }
 

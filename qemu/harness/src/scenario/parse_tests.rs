@@ -17,8 +17,14 @@ fn a_file_is_read_with_its_title_coverage_and_steps() {
     let text = "# first\nscenario \"Shows it\"\ncovers F6 I2\nneeds firmware\n\ndevice new disk=4000\nboot within 2min\n";
     let read = read(text).unwrap();
     assert_eq!((read.name.as_str(), read.title.as_str()), ("some", "Shows it"));
-    assert_eq!((read.covers, read.needs), (vec!["F6".into(), "I2".into()], vec!["firmware".into()]));
-    assert_eq!(read.steps[0].action, Action::DeviceNew { memory_mib: 1024, cpus: 1, disk_mib: Some(4000), clock: None });
+    assert_eq!(
+        (read.covers, read.needs),
+        (vec!["F6".into(), "I2".into()], vec!["firmware".into()])
+    );
+    assert_eq!(
+        read.steps[0].action,
+        Action::DeviceNew { memory_mib: 1024, cpus: 1, disk_mib: Some(4000), clock: None }
+    );
     assert_eq!((read.steps[1].line, read.steps[1].within), (7, Duration::from_secs(120)));
 }
 
@@ -26,7 +32,10 @@ fn a_file_is_read_with_its_title_coverage_and_steps() {
 fn times_have_units() {
     assert_eq!(one("boot within 90 s").unwrap().within, Duration::from_secs(90));
     assert_eq!(one("boot").unwrap().within, WITHIN_DEFAULT);
-    assert_eq!(one("cut power after 1500ms").unwrap().action, Action::CutPower(Moment::After(Duration::from_millis(1500))));
+    assert_eq!(
+        one("cut power after 1500ms").unwrap().action,
+        Action::CutPower(Moment::After(Duration::from_millis(1500)))
+    );
     assert!(one("boot within 90").unwrap_err().contains("90s"));
 }
 

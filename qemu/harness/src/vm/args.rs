@@ -1,6 +1,5 @@
 //! QEMU's command line for a device.
 
-use super::accel;
 use crate::error::Outcome;
 use crate::guest::credentials::Credential;
 use crate::project::Project;
@@ -9,6 +8,8 @@ use std::path::PathBuf;
 /// The hardware of a device and what is plugged in when it is switched on.
 #[derive(Clone, Debug)]
 pub(crate) struct Hardware {
+    /// `kvm` or `tcg`.
+    pub(crate) accelerator: &'static str,
     pub(crate) memory_mib: u64,
     pub(crate) cpus: u64,
     /// What the hardware clock says at power-on; the host's time when absent.
@@ -32,7 +33,7 @@ pub(crate) const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 impl Hardware {
     /// The arguments; sockets and logs go to `dir`.
     pub(crate) fn args(&self, project: &Project, dir: &std::path::Path) -> Outcome<Vec<String>> {
-        let accel = accel::accelerator(project);
+        let accel = self.accelerator;
         // cmpxchg16b is emulated wrongly by some versions of QEMU, and nothing here needs it.
         let cpu = if accel == "kvm" { "host" } else { "max,-cx16" };
         let at = |name: &str| dir.join(name).display().to_string();
@@ -75,7 +76,10 @@ impl Hardware {
             }
         }
         if let Some(stick) = &self.stick {
-            let file = format!("driver=raw,read-only=on,file.driver=file,file.filename={},node-name=stick", stick.display());
+            let file = format!(
+                "driver=raw,read-only=on,file.driver=file,file.filename={},node-name=stick",
+                stick.display()
+            );
             add(&["-blockdev", &file]);
             add(&["-device", "usb-storage,bus=usb.0,drive=stick,id=stick,removable=on"]);
         }

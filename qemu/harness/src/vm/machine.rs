@@ -81,8 +81,7 @@ impl Vm {
     /// Plugs a USB stick.
     pub(crate) fn plug(&mut self, image: &Path) -> Outcome {
         let file = json!({"driver": "file", "filename": image, "read-only": true});
-        let node =
-            json!({"driver": "raw", "node-name": "stick", "read-only": true, "file": file});
+        let node = json!({"driver": "raw", "node-name": "stick", "read-only": true, "file": file});
         self.qmp.ask("blockdev-add", node)?;
         let device = json!({"driver": "usb-storage", "bus": "usb.0", "drive": "stick",
             "id": "stick", "removable": true});
