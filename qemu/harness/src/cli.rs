@@ -40,6 +40,9 @@ pub(crate) struct Test {
     /// Only read the files
     #[arg(long)]
     pub(crate) check: bool,
+    /// Print the firmware bundles they order, one VERSION:KIND a line, run nothing
+    #[arg(long)]
+    pub(crate) bundles: bool,
     /// Devices at the same time
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub(crate) jobs: usize,

@@ -6,7 +6,9 @@ use crate::error::{Doing as _, Outcome, Trouble};
 use crate::project::Project;
 use crate::run::suite::{self, Options, Verdict};
 use crate::run::timeline::say;
+use crate::scenario::action::Action;
 use crate::scenario::{Scenario, files};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 pub(super) fn run(
@@ -17,6 +19,10 @@ pub(super) fn run(
     let scenarios = chosen(project, test)?;
     if test.check {
         say(&format!("{} scenario files are well written", scenarios.len()));
+        return Ok(true);
+    }
+    if test.bundles {
+        bundles(project, &scenarios)?.iter().for_each(|bundle| say(bundle));
         return Ok(true);
     }
     if test.list {
@@ -73,4 +79,28 @@ fn chosen(project: &Project, test: &Test) -> Outcome<Vec<Scenario>> {
         ));
     }
     Ok(scenarios)
+}
+
+/// The bundles that scenarios and the prepared devices they begin with order.
+fn bundles(project: &Project, scenarios: &[Scenario]) -> Outcome<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for scenario in scenarios {
+        if suite::lacking(project, scenario).is_some() {
+            continue;
+        }
+        for step in &scenario.steps {
+            match &step.action {
+                Action::OrderFirmware { version, bundle } => {
+                    found.insert(format!("{version}:{bundle}"));
+                }
+                Action::DeviceFrom { prepared } => {
+                    let file = format!("qemu/scenarios/prepared/{prepared}.scenario");
+                    let prepared = files::read(&project.root.join(file))?;
+                    found.extend(bundles(project, &[prepared])?);
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
 }

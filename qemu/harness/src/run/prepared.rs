@@ -4,6 +4,7 @@ use super::steps;
 use super::timeline::Timeline;
 use super::world::{World, copy_dir};
 use crate::error::{Doing as _, Outcome, Trouble};
+use crate::scenario::action::Action;
 use crate::scenario::files;
 use crate::vm::disk::Disk;
 use crate::vm::machine::Vm;
@@ -52,7 +53,20 @@ impl World {
         let Some(made) = time(&kept.join(FACTS)) else { return false };
         let is_older = |path: &Path| time(path).is_some_and(|time| time < made);
         let program = std::env::current_exe().unwrap_or_default();
-        is_older(&self.project.image) && is_older(&program) && is_older(&self.source(name))
+        let is_newest = is_older(&self.project.image) && is_older(&program);
+        is_newest && is_older(&self.source(name)) && self.is_base_kept(name, is_older)
+    }
+
+    /// A prepared device that began with another one needs that one's disk as it was.
+    fn is_base_kept(&self, name: &str, is_older: impl Fn(&Path) -> bool) -> bool {
+        let Ok(scenario) = files::read(&self.source(name)) else { return false };
+        scenario.steps.iter().all(|step| match &step.action {
+            Action::DeviceFrom { prepared } => {
+                let base = self.project.prepared_dir(self.slot, prepared);
+                self.is_fresh(&base, prepared) && is_older(&base.join(FACTS))
+            }
+            _ => true,
+        })
     }
 
     fn source(&self, name: &str) -> std::path::PathBuf {

@@ -139,7 +139,7 @@ fn last_words(world: &World) -> String {
 }
 
 /// What the image has is in a file beside it, one word a line; a scenario that needs more is skipped.
-fn lacking(project: &Project, scenario: &Scenario) -> Option<String> {
+pub(crate) fn lacking(project: &Project, scenario: &Scenario) -> Option<String> {
     let file = features_file(&project.image);
     let has = std::fs::read_to_string(&file).unwrap_or_default();
     let has: Vec<&str> = has.split_whitespace().collect();

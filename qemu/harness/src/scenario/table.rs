@@ -102,7 +102,7 @@ rows! {
     EXPECT, "remember <app>", |a| Ok(A::Remember { app: a.word("app")? }), "Notes which containers the app has.";
     EXPECT, "expect <app> unchanged", |a| Ok(A::ExpectUnchanged { app: a.word("app")? }), "The same containers as noted run: none was recreated.";
     EXPECT, "expect deployment <app> <state>", |a| Ok(A::ExpectDeployment { app: a.word("app")?, state: a.word("state")? }),
-        "What the device itself says of a deployment: `installed`, `failed`, …";
+        "What the device itself says of a deployment, such as `installed` or `failed`.";
     EXPECT, "expect report <subject> <state> [code=<CODE>]", |a| Ok(A::ExpectReport { subject: a.word("subject")?, state: a.one_of("state", STATES)?, code: a.optional("code") }),
         "The newest report to the fleet manager about this app (or `firmware`) has this state, is about its present revision, and has this code.";
     EXPECT, "expect no report <subject> <state>", |a| Ok(A::ExpectNoReport { subject: a.word("subject")?, state: a.one_of("state", STATES)? }),
