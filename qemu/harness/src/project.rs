@@ -32,7 +32,7 @@ impl Project {
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let image = match image.or_else(|| variable("MARGO_QEMU_IMAGE")) {
             Some(image) => image,
-            None => newest_image(&root.join("target/qemu/image")),
+            None => root.join("target/qemu/image/margo.img"),
         };
         let tools = variable("MARGO_QEMU_TOOLS").unwrap_or_else(|| root.join("qemu/tools"));
         let direct = std::env::var("MARGO_QEMU_DIRECT").ok().and_then(|text| {
@@ -80,13 +80,4 @@ impl Project {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         Err(Trouble::new(format!("{program} {}: {}: {said}", args.join(" "), output.status)))
     }
-}
-
-/// The disk image that was built last. `qemu/build` makes a directory for each version.
-fn newest_image(dir: &Path) -> PathBuf {
-    let builds = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let disks = builds.map(|build| build.path().join("disk.img"));
-    let time = |disk: &PathBuf| std::fs::metadata(disk).and_then(|disk| disk.modified()).ok();
-    let newest = disks.filter(|disk| disk.exists()).max_by_key(time);
-    newest.unwrap_or_else(|| dir.join("*/disk.img"))
 }

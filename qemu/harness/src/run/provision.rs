@@ -19,7 +19,7 @@ const CREDENTIALS: [(&str, &str); 4] = [
     (KEY, "margo.svid-key"),
     (BUNDLE, "margo.trust-bundle"),
 ];
-/// How long an emulated device may take to see the stick's content is the scenario's matter.
+/// The first line of the settings.
 const HEADER: &str = "# Provisioning package of the lab's device.\n";
 
 impl World {
@@ -28,9 +28,8 @@ impl World {
         let package = self.package(defect)?;
         let image = self.dir.join("stick.img");
         stick::make(&self.project, &package, &image)?;
-        match &mut self.vm {
-            Some(vm) => vm.plug(&image)?,
-            None => {}
+        if let Some(vm) = &mut self.vm {
+            vm.plug(&image)?;
         }
         self.stick = Some(image);
         Ok(())
