@@ -71,6 +71,14 @@ impl World {
         vm.probe.hello(None, timeout).map(drop)
     }
 
+    /// Waits until the device's file systems are there: its test shell is up before them.
+    pub(crate) fn mounted(&mut self, timeout: Duration) -> Outcome {
+        self.wait("the device's file systems", timeout, |world| {
+            world.sh("systemctl is-active --quiet local-fs.target")
+        })
+        .map(drop)
+    }
+
     /// Shuts down in good order.
     pub(crate) fn power_off(&mut self, timeout: Duration) -> Outcome {
         self.sh("systemctl poweroff --no-block")?;

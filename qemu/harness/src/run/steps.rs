@@ -30,6 +30,17 @@ pub(crate) fn run(world: &mut World, step: &Step, timeline: &mut Timeline) -> Ou
 }
 
 fn act(world: &mut World, action: &A, within: Duration) -> Outcome {
+    if matches!(
+        action,
+        A::ProvisionByHand
+            | A::PreloadApp(_)
+            | A::FillData { .. }
+            | A::FreeData
+            | A::DamageState { .. }
+            | A::Guest { .. }
+    ) {
+        world.mounted(within)?;
+    }
     match action {
         A::DeviceNew { memory_mib, cpus, disk_mib, clock } => {
             world.device_new(*memory_mib, *cpus, *disk_mib, clock.clone())

@@ -138,10 +138,11 @@ fn last_words(world: &World) -> String {
     format!("console:\n  {console}\njournal:\n  {journal}\neverything is kept in {dir}")
 }
 
-/// What the image has is in a file beside it, one word a line; a scenario that needs more is skipped.
+/// An image that lacks something says what it has in a file beside it, one word a line; a scenario that needs more is
+/// skipped. Without the file the image has everything.
 pub(crate) fn lacking(project: &Project, scenario: &Scenario) -> Option<String> {
     let file = features_file(&project.image);
-    let has = std::fs::read_to_string(&file).unwrap_or_default();
+    let has = std::fs::read_to_string(&file).ok()?;
     let has: Vec<&str> = has.split_whitespace().collect();
     let missing: Vec<&String> =
         scenario.needs.iter().filter(|need| !has.contains(&need.as_str())).collect();

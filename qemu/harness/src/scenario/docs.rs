@@ -26,8 +26,8 @@ Every step can end with `within 90s` (also `1500ms`, `2min`): the longest it may
 condition holds. Without it a step has 90 s. On slow machines `MARGO_QEMU_PATIENCE=3` makes all of them three times
 as long.
 
-`needs firmware` (or `boot-env`, `guard`, `provisioning`) names what the image must have; where it has it not,
-the scenario is skipped and says why.
+`needs firmware` (or `boot-env`, `guard`, `provisioning`) names what the image must have. An image that lacks one of
+them lists what it has in a file beside it (`disk.features` for `disk.img`); the scenario is then skipped and says why.
 
 This page is written by `cargo run -p margo-qemu -- docs`; a test keeps it in step with the program.
 ";
