@@ -129,11 +129,10 @@ impl World {
     /// A unit's state.
     pub(crate) fn expect_unit(&mut self, unit: &str, state: &str, timeout: Duration) -> Outcome {
         self.wait(&format!("{unit} to be {state}"), timeout, |world| {
-            let asked = format!("systemctl show -P LoadState -P ActiveState {unit}");
-            let told = world.sh(&asked)?;
-            let mut lines = told.lines().map(str::trim);
-            let (loaded, active) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
-            let found = if loaded == "not-found" { "absent" } else { active };
+            let told = world.sh(&format!("systemctl show -p LoadState -p ActiveState {unit}"))?;
+            let value = |key: &str| told.lines().find_map(|line| line.strip_prefix(key));
+            let is_absent = matches!(value("LoadState="), Some("not-found" | "masked"));
+            let found = if is_absent { "absent" } else { value("ActiveState=").unwrap_or("") };
             seen(found == state, found.to_owned())
         })
     }

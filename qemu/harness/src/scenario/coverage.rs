@@ -48,8 +48,11 @@ pub(crate) const FAULT_POINTS: &[(&str, &str)] = &[
 
 /// The design's invariants.
 const INVARIANTS: u32 = 11;
-/// Not of this device: it has no U-Boot.
-const NOT_OURS: &[(&str, &str)] = &[("F10", "no U-Boot on this device")];
+/// Points that this device has not, and why.
+const NOT_OURS: &[(&str, &str)] = &[
+    ("F10", "no U-Boot on this device"),
+    ("F12", "this device's RAUC has no post-install handler"),
+];
 
 /// Whether a name in `covers` exists.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {

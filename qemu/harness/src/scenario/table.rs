@@ -114,7 +114,7 @@ rows! {
     EXPECT, "expect slot <slot>", |a| Ok(A::ExpectSlot { slot: a.one_of("slot", &["A", "B"])? }), "The slot it was booted from.";
     EXPECT, "expect slot <slot> <state>", |a| Ok(A::ExpectSlotState { slot: a.one_of("slot", &["A", "B"])?, state: a.one_of("state", &["good", "trial", "bad"])? }),
         "What the boot environment says of a slot: `good`, `trial` or `bad`.";
-    EXPECT, "expect unit <unit> <state>", |a| Ok(A::ExpectUnit { unit: a.word("unit")?, state: a.word("state")? }), "A unit's state: `active`, `inactive`, `failed`, or `absent` when there is none.";
+    EXPECT, "expect unit <unit> <state>", |a| Ok(A::ExpectUnit { unit: a.word("unit")?, state: a.word("state")? }), "A unit's state: `active`, `inactive`, `failed`, or `absent` when there is none or it is masked.";
     EXPECT, "expect healthy boot", |_| Ok(A::ExpectBootHealthy), "The boot is finished and no unit failed.";
     EXPECT, "expect steady for <time>", |a| Ok(A::ExpectSteady { duration: a.duration("time")? }), "For that long the device neither reboots nor powers off nor stops answering.";
     EXPECT, "guest <command> [exits=<n>] [prints=<text>]", guest,
