@@ -31,12 +31,13 @@ TimeoutStopSec=2
 ExecStart=/bin/sh -c 'exec 3<>/dev/virtio-ports/margo.probe; echo "margo-probe hello $$(cat /proc/sys/kernel/random/boot_id)" >&3; while read -r id limit cmd <&3; do printf %%s "$$cmd" | base64 -d >/run/margo-probe.sh; timeout "$$limit" sh /run/margo-probe.sh >/run/margo-probe.out 2>&1 </dev/null 3>&-; code=$$?; echo "margo-probe $$id $$code $$(head -c 400000 /run/margo-probe.out | base64 -w0)" >&3; done'
 "#;
 
-/// The journal of this boot, from its beginning.
+/// The journal of this boot, from its beginning. Not before the journal has moved to its place on disk: who follows it
+/// earlier sees nothing of what comes after the move.
 const JOURNAL: &str = r"[Unit]
 Description=Journal for the test harness
 DefaultDependencies=no
 Conflicts=shutdown.target
-After=systemd-journald.service dev-virtio\x2dports-margo.journal.device
+After=systemd-journald.service systemd-journal-flush.service dev-virtio\x2dports-margo.journal.device
 Wants=dev-virtio\x2dports-margo.journal.device
 [Service]
 TimeoutStopSec=2
