@@ -1,6 +1,7 @@
 //! Prepared devices: a scenario is run once up to a point, the running device is put aside, and others begin there.
 
 use super::steps;
+use super::suite::last_words;
 use super::timeline::Timeline;
 use super::world::{World, copy_dir};
 use crate::error::{Doing as _, Outcome, Trouble};
@@ -79,10 +80,12 @@ impl World {
         let mut world = Self::new(&self.project, kept.to_owned(), self.slot, self.runtime.clone())?;
         for step in &scenario.steps {
             let did = steps::run(&mut world, step, &mut timeline);
-            did.map_err(|trouble| {
-                let at = format!("{}:{}", scenario.path.display(), step.line);
-                Trouble::new(format!("{at}: {trouble}; logs: {}", kept.display()))
-            })?;
+            let Err(trouble) = did else { continue };
+            let at = format!("{}:{}", scenario.path.display(), step.line);
+            let words = last_words(&world);
+            // The failure itself is what matters.
+            let _ = world.end(true);
+            return Err(Trouble::new(format!("{at}: {trouble}\n{words}")));
         }
         world.facts.boot_id = world.vm()?.probe.boot_id().map(str::to_owned);
         // Nothing of it may be half-way when it is stopped.

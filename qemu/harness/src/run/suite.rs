@@ -127,7 +127,7 @@ fn carry_out(
 }
 
 /// The end of the console and of the journal, and where everything is.
-fn last_words(world: &World) -> String {
+pub(crate) fn last_words(world: &World) -> String {
     let console = std::fs::read(world.dir.join("console.log")).unwrap_or_default();
     let console = String::from_utf8_lossy(&console).into_owned();
     let lines: Vec<&str> = console.lines().filter(|line| !line.trim().is_empty()).collect();
