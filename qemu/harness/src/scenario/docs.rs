@@ -16,7 +16,7 @@ device new
 boot
 plug config-drive
 expect stage synced within 60s
-deploy web version=1
+deploy web version=1.0.0
 cut power when request pull-blob
 boot
 expect report web installed

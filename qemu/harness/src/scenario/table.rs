@@ -184,9 +184,13 @@ fn app(a: &Args) -> Result<AppSpec, String> {
         }
     };
     let services = u32::try_from(a.number_or("services", 1)?).map_err(|_| "too many services")?;
+    let version = a.word("version")?;
+    if version.split('.').filter(|part| part.parse::<u64>().is_ok()).count() != 3 {
+        return Err(format!("version={version}: fleet managers want three numbers, as in 1.0.0"));
+    }
     Ok(AppSpec {
         name: a.word("app")?,
-        version: a.word("version")?,
+        version,
         kind,
         services,
         ballast_mib: a.number_or("ballast", 0)?,
