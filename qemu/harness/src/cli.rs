@@ -34,6 +34,9 @@ pub(crate) struct Test {
     /// Only scenarios whose name contains this
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
+    /// Leave out what is marked `nightly`
+    #[arg(long)]
+    pub(crate) quick: bool,
     /// List them and what they show, run nothing
     #[arg(long)]
     pub(crate) list: bool,

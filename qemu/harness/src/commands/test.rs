@@ -73,6 +73,7 @@ fn chosen(project: &Project, test: &Test) -> Outcome<Vec<Scenario>> {
     if let Some(only) = &test.only {
         scenarios.retain(|scenario| scenario.name.contains(only.as_str()));
     }
+    scenarios.retain(|scenario| !(test.quick && scenario.is_nightly));
     if scenarios.is_empty() {
         return Err(Trouble::new(
             "no scenario has such a name; `margo-qemu test --list` lists them",

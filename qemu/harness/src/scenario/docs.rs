@@ -29,6 +29,8 @@ as long.
 `needs firmware` (or `boot-env`, `guard`, `provisioning`) names what the image must have. An image that lacks one of
 them lists what it has in a file beside it (`disk.features` for `disk.img`); the scenario is then skipped and says why.
 
+A line `nightly` marks a scenario that `qemu/test --quick` leaves out.
+
 This page is written by `cargo run -p margo-qemu -- docs`; a test keeps it in step with the program.
 ";
 

@@ -38,6 +38,8 @@ pub(crate) struct Scenario {
     pub(crate) covers: Vec<String>,
     /// What of the device it needs that not every image has.
     pub(crate) needs: Vec<String>,
+    /// Too long, or too much like others, for every change; left out by `--quick`.
+    pub(crate) is_nightly: bool,
     /// What it does.
     pub(crate) steps: Vec<Step>,
 }

@@ -72,6 +72,7 @@ pub(crate) fn scenario(path: &Path, text: &str) -> Result<Scenario, String> {
         title: String::new(),
         covers: Vec::new(),
         needs: Vec::new(),
+        is_nightly: false,
         steps: Vec::new(),
     };
     if text.len() > FILE_BYTES_MAX {
@@ -100,6 +101,7 @@ fn take_line(scenario: &mut Scenario, number: usize, line: &str) -> Result<(), S
             [_, title] if title.is_quoted => scenario.title.clone_from(&title.text),
             _ => return Err("write: scenario \"What it shows\"".to_owned()),
         },
+        "nightly" if words.len() == 1 => scenario.is_nightly = true,
         "covers" => {
             for point in rest() {
                 coverage::check_name(&point)?;

@@ -14,18 +14,19 @@ fn one(line: &str) -> Result<Step, String> {
 
 #[test]
 fn a_file_is_read_with_its_title_coverage_and_steps() {
-    let text = "# first\nscenario \"Shows it\"\ncovers F6 I2\nneeds firmware\n\ndevice new disk=4000\nboot within 2min\n";
+    let text = "# first\nscenario \"Shows it\"\ncovers F6 I2\nneeds firmware\nnightly\n\ndevice new disk=4000\nboot within 2min\n";
     let read = read(text).unwrap();
     assert_eq!((read.name.as_str(), read.title.as_str()), ("some", "Shows it"));
     assert_eq!(
         (read.covers, read.needs),
         (vec!["F6".into(), "I2".into()], vec!["firmware".into()])
     );
+    assert!(read.is_nightly);
     assert_eq!(
         read.steps[0].action,
         Action::DeviceNew { memory_mib: 1024, cpus: 1, disk_mib: Some(4000), clock: None }
     );
-    assert_eq!((read.steps[1].line, read.steps[1].within), (7, Duration::from_secs(120)));
+    assert_eq!((read.steps[1].line, read.steps[1].within), (8, Duration::from_secs(120)));
 }
 
 #[test]
