@@ -54,8 +54,6 @@ fn tell(world: &World) -> Outcome {
     let endpoints = world.lab()?.endpoints();
     say(&format!("fleet manager  {} (for the device)", endpoints.wfm_url));
     say(&format!("registry       {}", endpoints.registry));
-    let lab = world.dir.join("lab");
-    say(&format!("lab commands   target/debug/margo-lab --dir {} …", lab.display()));
     say(&format!("logs, sockets  {}", world.dir.display()));
     say(
         "This is the device's shell, as root: try `margoctl status`. `exit` switches the device off.\n",

@@ -81,7 +81,7 @@ impl World {
 
     /// Shuts down in good order.
     pub(crate) fn power_off(&mut self, timeout: Duration) -> Outcome {
-        self.sh("systemctl poweroff --no-block")?;
+        self.sh(&later("systemctl poweroff --no-block"))?;
         self.vm()?.ended(timeout)?;
         self.vm = None;
         Ok(())
@@ -95,7 +95,7 @@ impl World {
 
     /// Reboots in good order.
     pub(crate) fn reboot(&mut self, timeout: Duration) -> Outcome {
-        self.sh("systemctl reboot --no-block")?;
+        self.sh(&later("systemctl reboot --no-block"))?;
         self.await_reboot(timeout)
     }
 
@@ -140,4 +140,9 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// A command that runs when the shell has answered: a shutdown ends the shell as well.
+fn later(command: &str) -> String {
+    format!("(sleep 0.5; {command}) >/dev/null 2>&1 &")
 }

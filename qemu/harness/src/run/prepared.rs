@@ -3,7 +3,7 @@
 use super::steps;
 use super::suite::last_words;
 use super::timeline::Timeline;
-use super::world::{World, copy_dir};
+use super::world::{Facts, World, copy_dir};
 use crate::error::{Doing as _, Outcome, Trouble};
 use crate::scenario::action::Action;
 use crate::scenario::files;
@@ -17,7 +17,7 @@ const MEMORY: &str = "memory";
 const FACTS: &str = "facts.json";
 
 impl World {
-    /// Goes on from a prepared device, which is made first when it is missing or older than the image or this program.
+    /// Goes on from a prepared device, which is made first when it is missing or was made from something else.
     pub(crate) fn device_from(&mut self, name: &str) -> Outcome {
         // The lab's ports are baked into the device, so each job that runs at the same time has its own.
         let kept = self.project.prepared_dir(self.slot, name);
@@ -50,21 +50,33 @@ impl World {
     }
 
     fn is_fresh(&self, kept: &Path, name: &str) -> bool {
-        let time = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
-        let Some(made) = time(&kept.join(FACTS)) else { return false };
-        let is_older = |path: &Path| time(path).is_some_and(|time| time < made);
-        let program = std::env::current_exe().unwrap_or_default();
-        let is_newest = is_older(&self.project.image) && is_older(&program);
-        is_newest && is_older(&self.source(name)) && self.is_base_kept(name, is_older)
+        let read = |file: &Path| std::fs::read(file).ok();
+        let facts = read(&kept.join(FACTS)).and_then(|text| serde_json::from_slice(&text).ok());
+        let Some(Facts { made_from, .. }) = facts else { return false };
+        made_from == self.made_from(name) && self.is_base_kept(kept, name)
+    }
+
+    /// Changes with everything a prepared device is made from.
+    fn made_from(&self, name: &str) -> String {
+        let mut text = std::fs::read_to_string(self.source(name)).unwrap_or_default();
+        for credential in crate::guest::credentials::of_harness() {
+            text.push_str(&credential.name);
+            text.push_str(&String::from_utf8_lossy(&credential.content));
+        }
+        let image = std::fs::metadata(&self.project.image).and_then(|image| image.modified());
+        text.push_str(&format!("{} {:?}", self.project.image.display(), image.ok()));
+        margo_lab::ids::sha256_digest(text.as_bytes())
     }
 
     /// A prepared device that began with another one needs that one's disk as it was.
-    fn is_base_kept(&self, name: &str, is_older: impl Fn(&Path) -> bool) -> bool {
+    fn is_base_kept(&self, kept: &Path, name: &str) -> bool {
+        let time = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
         let Ok(scenario) = files::read(&self.source(name)) else { return false };
         scenario.steps.iter().all(|step| match &step.action {
             Action::DeviceFrom { prepared } => {
                 let base = self.project.prepared_dir(self.slot, prepared);
-                self.is_fresh(&base, prepared) && is_older(&base.join(FACTS))
+                let is_older = time(&base.join(FACTS)) < time(&kept.join(FACTS));
+                self.is_fresh(&base, prepared) && is_older
             }
             _ => true,
         })
@@ -88,6 +100,7 @@ impl World {
             return Err(Trouble::new(format!("{at}: {trouble}\n{words}")));
         }
         world.facts.boot_id = world.vm()?.probe.boot_id().map(str::to_owned);
+        world.facts.made_from = world.made_from(name);
         // Nothing of it may be half-way when it is stopped.
         world.sh("sync")?;
         snapshot::save(world.vm()?, &kept.join(MEMORY))?;

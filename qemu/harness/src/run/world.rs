@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     pub(crate) settings: Vec<String>,
     /// Containers noted by `remember`.
     pub(crate) remembered: BTreeMap<String, Vec<String>>,
+    /// What a device put aside was made from.
+    pub(crate) made_from: String,
     /// The boot of a device put aside.
     pub(crate) boot_id: Option<String>,
 }
