@@ -5,7 +5,9 @@ use crate::error::{Doing as _, Outcome, Trouble};
 use crate::project::Project;
 use crate::run::timeline::say;
 use crate::run::world::World;
+use margo_lab::control::ControlServer;
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 const BOOT_MAX: Duration = Duration::from_secs(300);
@@ -38,8 +40,11 @@ pub(super) fn run(
         world.end(false)?;
         return Ok(ran.exit == 0);
     }
+    let lab = Arc::clone(world.lab()?);
+    let control = runtime.block_on(ControlServer::open(lab)).doing("the lab's control socket")?;
     tell(&world)?;
     console(&mut world)?;
+    drop(control);
     world.end(false)?;
     Ok(true)
 }
@@ -54,6 +59,8 @@ fn tell(world: &World) -> Outcome {
     let endpoints = world.lab()?.endpoints();
     say(&format!("fleet manager  {} (for the device)", endpoints.wfm_url));
     say(&format!("registry       {}", endpoints.registry));
+    let lab = world.dir.join("lab");
+    say(&format!("lab commands   target/debug/margo-lab --dir {} …", lab.display()));
     say(&format!("logs, sockets  {}", world.dir.display()));
     say(
         "This is the device's shell, as root: try `margoctl status`. `exit` switches the device off.\n",

@@ -6,10 +6,11 @@ use crate::guest::journal::{Journal, Mark};
 use crate::project::Project;
 use crate::vm::disk::Disk;
 use crate::vm::machine::Vm;
-use margo_lab::{DeploymentId, Lab, LabConfig};
+use margo_lab::{DeploymentId, Lab, LabConfig, Service};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -50,7 +51,7 @@ pub(crate) struct World {
     /// Disks, logs and sockets.
     pub(crate) dir: PathBuf,
     pub(crate) runtime: Handle,
-    lab: Option<Lab>,
+    lab: Option<Arc<Lab>>,
     pub(crate) vm: Option<Vm>,
     pub(crate) disk: Option<Disk>,
     pub(crate) facts: Facts,
@@ -102,18 +103,20 @@ impl World {
             ..LabConfig::default()
         };
         let lab = self.runtime.block_on(Lab::start(config)).doing("cannot start the lab")?;
-        self.lab = Some(lab);
+        self.lab = Some(Arc::new(lab));
         Ok(())
     }
 
     /// Stops the lab, so that its directory can be copied.
     pub(crate) fn stop_lab(&mut self) {
         if let Some(lab) = self.lab.take() {
-            self.runtime.block_on(lab.shutdown());
+            for service in Service::ALL {
+                self.runtime.block_on(lab.stop(*service));
+            }
         }
     }
 
-    pub(crate) fn lab(&self) -> Outcome<&Lab> {
+    pub(crate) fn lab(&self) -> Outcome<&Arc<Lab>> {
         self.lab.as_ref().ok_or_else(|| Trouble::new("no device yet: begin with `device new`"))
     }
 
