@@ -7,9 +7,10 @@ use crate::options::Options;
 use crate::samples::{Samples, rounded};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
-use state_machine::desired::{Component, Deployment, DesiredState};
+use state_machine::desired::{Component, Deployment, DesiredState, Kind};
 use state_machine::effect::{Effect, ManifestHead, Outcome};
 use state_machine::event::{Event, Observation, StoreCondition};
+use state_machine::failure::{Code, Failure};
 use state_machine::ids::{
     ComponentName, DeploymentId, Digest, EffectId, IdentityKey, ManifestVersion,
 };
@@ -154,6 +155,17 @@ impl Load {
             Effect::RemoveDeployment { .. } => ("removed", Outcome::DeploymentRemoved),
             Effect::SendReport { .. } => ("report accepted", Outcome::ReportAccepted),
             Effect::CollectGarbage => ("garbage collected", Outcome::GarbageCollected),
+            Effect::PrepareFirmware { .. }
+            | Effect::InstallFirmware { .. }
+            | Effect::DiscardFirmware
+            | Effect::CheckSystem
+            | Effect::CommitSlot
+            | Effect::RejectSlot
+            | Effect::ActivateOther
+            | Effect::Reboot => {
+                let failure = Failure::new(Code::FirmwareUnavailable, "this load has no firmware");
+                ("failed", Outcome::Failed { failure })
+            }
         }
     }
 }
@@ -172,6 +184,7 @@ fn deployment(number: usize, version: u64) -> Arc<Deployment> {
         revision: digest(number, version),
         version: ManifestVersion(version),
         name: format!("application-{number}"),
+        kind: Kind::Compose,
         components: vec![component("database"), component("frontend")],
     })
 }

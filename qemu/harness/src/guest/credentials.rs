@@ -1,0 +1,77 @@
+//! systemd credentials in the machine's SMBIOS tables: the test's own units, and provisioning packages.
+
+use crate::error::{Doing as _, Outcome};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use std::path::{Path, PathBuf};
+
+/// One credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Credential {
+    pub(crate) name: String,
+    pub(crate) content: Vec<u8>,
+}
+
+impl Credential {
+    pub(crate) fn new(name: &str, content: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.to_owned(), content: content.into() }
+    }
+}
+
+/// The shell: one request a line, one answer a line, both in base64, so nothing in between can be mistaken.
+const PROBE: &str = r#"[Unit]
+Description=Shell of the test harness
+DefaultDependencies=no
+Conflicts=shutdown.target
+After=dev-virtio\x2dports-margo.probe.device
+Wants=dev-virtio\x2dports-margo.probe.device
+[Service]
+OOMScoreAdjust=-900
+TimeoutStopSec=2
+ExecStart=/bin/sh -c 'exec 3<>/dev/virtio-ports/margo.probe; echo "margo-probe hello $$(cat /proc/sys/kernel/random/boot_id)" >&3; while read -r id limit cmd <&3; do printf %%s "$$cmd" | base64 -d >/run/margo-probe.sh; timeout "$$limit" sh /run/margo-probe.sh >/run/margo-probe.out 2>&1 </dev/null 3>&-; code=$$?; echo "margo-probe $$id $$code $$(head -c 400000 /run/margo-probe.out | base64 -w0)" >&3; done'
+"#;
+
+/// The journal of this boot, from its beginning. Not before the journal has moved to its place on disk: who follows it
+/// earlier sees nothing of what comes after the move.
+const JOURNAL: &str = r"[Unit]
+Description=Journal for the test harness
+DefaultDependencies=no
+Conflicts=shutdown.target
+After=systemd-journald.service systemd-journal-flush.service dev-virtio\x2dports-margo.journal.device
+Wants=dev-virtio\x2dports-margo.journal.device
+[Service]
+TimeoutStopSec=2
+ExecStart=/usr/bin/journalctl --follow --no-tail --boot --output=json
+StandardOutput=file:/dev/virtio-ports/margo.journal
+";
+
+/// The lab's registry speaks HTTP. The engine takes that from loopback only, unless told.
+const ENGINE: &str = "[Service]\nEnvironment=DOCKER_OPTS=--insecure-registry=10.0.2.0/24\n";
+
+/// The units every device under test gets.
+pub(crate) fn of_harness() -> Vec<Credential> {
+    vec![
+        Credential::new("systemd.extra-unit.margo-probe.service", PROBE),
+        Credential::new("systemd.extra-unit.margo-journal.service", JOURNAL),
+        Credential::new("systemd.unit-dropin.docker.service", ENGINE),
+        Credential::new(
+            "systemd.unit-dropin.sysinit.target",
+            "[Unit]\nWants=margo-probe.service margo-journal.service\n",
+        ),
+    ]
+}
+
+/// Writes them as files that QEMU reads: its command line would be too short.
+pub(crate) fn write(credentials: &[Credential], dir: &Path) -> Outcome<Vec<PathBuf>> {
+    let dir = dir.join("credentials");
+    std::fs::create_dir_all(&dir).doing("credentials")?;
+    let mut files = Vec::new();
+    for (number, credential) in credentials.iter().enumerate() {
+        let content = STANDARD.encode(&credential.content);
+        let text = format!("io.systemd.credential.binary:{}={content}", credential.name);
+        let file = dir.join(number.to_string());
+        std::fs::write(&file, text).doing("credentials")?;
+        files.push(file);
+    }
+    Ok(files)
+}
