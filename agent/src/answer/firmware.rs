@@ -17,7 +17,7 @@ const SLOTS_TIMEOUT: Duration = Duration::from_secs(5);
 /// All that is known without asking RAUC.
 pub(super) fn status(executor: &Executor, view: &View<'_>) -> FirmwareStatus {
     let state = view.state;
-    let firmware = state.durable.firmware.view(&state.live.firmware, view.policy);
+    let firmware = state.firmware(view.policy);
     let updater = executor.updater();
     let facts = updater.map(Updater::facts);
     let text = |text: &dyn ToString| text.to_string();
@@ -32,7 +32,7 @@ pub(super) fn status(executor: &Executor, view: &View<'_>) -> FirmwareStatus {
             .map(str::to_owned)
             .or_else(|| facts.and_then(|facts| facts.version.clone())),
         compatible: facts.and_then(|facts| facts.compatible.clone()),
-        update: firmware.update.map(|update| update_status(&update, updater, view)),
+        update: firmware.update.as_ref().map(|update| update_status(update, updater, view)),
         last_failure: firmware.last_failure.map(FailureStatus::from),
         history: firmware
             .history
@@ -69,7 +69,7 @@ fn update_status(
         progress: progress
             .filter(|_| update.phase == Phase::Installing)
             .map(|one| FirmwareProgress { percent: one.percent, message: one.message }),
-        failure: update.failure.map(FailureStatus::from),
+        failure: update.failure.or(update.unhealthy.as_ref()).map(FailureStatus::from),
         deadline_in_ms: update.deadline_ms.map(|at| at.saturating_sub(now_ms)),
         healthy_for_ms: update
             .healthy_since_ms

@@ -88,7 +88,7 @@ fn read(path: &Path) -> String {
 fn argument(line: &str, name: &str) -> Option<String> {
     let values =
         line.split_whitespace().filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-    named(values.last()?)
+    named(values.next_back()?)
 }
 
 /// `NAME=value` on a line of its own, quoted or not.
