@@ -31,6 +31,9 @@ const EVENTS_MAX: usize = 256;
 /// Questions that may wait for the driver.
 const QUERIES_MAX: usize = 32;
 
+/// How often RAUC is asked for the booted slot where nothing else knows it, each time with RAUC's own patience.
+const BOOT_QUESTIONS_MAX: u32 = 10;
+
 /// Health checks of the image, then those of the device.
 const HEALTH_DIRS: [&str; 2] = ["usr/lib/margo/health.d", "etc/margo/health.d"];
 
@@ -339,13 +342,14 @@ async fn booted(
     if seen.is_some() || !is_under_way {
         return seen;
     }
-    match updater.boot().await {
-        Ok(boot) => Some(boot),
-        Err(failure) => {
-            tracing::error!(%failure, "the booted slot is unknown: the update is given up");
-            None
+    for _ in 0..BOOT_QUESTIONS_MAX {
+        match updater.boot().await {
+            Ok(boot) => return Some(boot),
+            Err(failure) => tracing::warn!(%failure, "the booted slot is unknown, asking again"),
         }
     }
+    tracing::error!("the booted slot stays unknown: the update is given up");
+    None
 }
 
 /// Differs between devices, stays the same on one.

@@ -32,7 +32,7 @@ pub(super) fn status(executor: &Executor, view: &View<'_>) -> FirmwareStatus {
             .map(str::to_owned)
             .or_else(|| facts.and_then(|facts| facts.version.clone())),
         compatible: facts.and_then(|facts| facts.compatible.clone()),
-        update: firmware.update.map(|update| update_status(&update, updater, view)),
+        update: firmware.update.as_ref().map(|update| update_status(update, updater, view)),
         last_failure: firmware.last_failure.map(FailureStatus::from),
         history: firmware
             .history
@@ -69,7 +69,7 @@ fn update_status(
         progress: progress
             .filter(|_| update.phase == Phase::Installing)
             .map(|one| FirmwareProgress { percent: one.percent, message: one.message }),
-        failure: update.failure.map(FailureStatus::from),
+        failure: update.failure.or(update.unhealthy.as_ref()).map(FailureStatus::from),
         deadline_in_ms: update.deadline_ms.map(|at| at.saturating_sub(now_ms)),
         healthy_for_ms: update
             .healthy_since_ms

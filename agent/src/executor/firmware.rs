@@ -92,7 +92,10 @@ impl Shared {
     }
 
     pub(super) async fn commit_slot(&self) -> Result<Outcome, Failure> {
-        self.firmware()?.commit().await?;
+        let updater = self.firmware()?;
+        updater.commit().await?;
+        // What RAUC says of the slot from now on, beside what the order's end says.
+        drop(tokio::spawn(watch_boot(updater.clone(), self.events.clone())));
         Ok(Outcome::SlotMarked)
     }
 

@@ -46,7 +46,7 @@ pub struct FirmwareUpdate {
     pub target: Option<String>,
     /// How far the installation is, while there is one.
     pub progress: Option<FirmwareProgress>,
-    /// Why preparing failed, or why the slot is left.
+    /// Why preparing failed, what keeps a trial from being committed, or why the slot is left.
     pub failure: Option<FailureStatus>,
     /// In a trial: milliseconds until it ends at the latest.
     pub deadline_in_ms: Option<u64>,

@@ -86,9 +86,9 @@ fn read(path: &Path) -> String {
 
 /// `name=value` among words; the last one counts, as for the kernel.
 fn argument(line: &str, name: &str) -> Option<String> {
-    let values =
+    let mut values =
         line.split_whitespace().filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-    named(values.last()?)
+    named(values.next_back()?)
 }
 
 /// `NAME=value` on a line of its own, quoted or not.

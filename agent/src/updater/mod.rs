@@ -174,19 +174,30 @@ impl Updater {
     /// Marks the booted slot good: a trial ends well.
     ///
     /// # Errors
-    /// [`Code::FirmwareUnavailable`]; do it again.
+    /// [`Code::FirmwareUnavailable`]: it was looked at afterwards and is not good, or could not be looked at.
     pub async fn commit(&self) -> Result<(), Failure> {
-        let _turn = self.inner.rauc.turn.lock().await;
-        self.inner.rauc.mark("good", "booted").await
+        let rauc = &self.inner.rauc;
+        let _turn = rauc.turn.lock().await;
+        let Err(failure) = rauc.mark("good", "booted").await else { return Ok(()) };
+        // The answer may have been lost, and not the deed.
+        let slots = rauc.slots().await;
+        let is_good = |slots: Slots| slots.booted().is_some_and(|slot| slot.is_good == Some(true));
+        if slots.is_ok_and(is_good) { Ok(()) } else { Err(failure) }
     }
 
-    /// Marks the booted slot bad: the next boot leaves it.
+    /// Marks the booted slot bad: the next boot leaves it. A committed slot is never left by itself (I9).
     ///
     /// # Errors
-    /// [`Code::FirmwareUnavailable`]; do it again.
+    /// [`Code::FirmwareRejected`] if the slot is good; [`Code::FirmwareUnavailable`], do it again.
     pub async fn reject(&self) -> Result<(), Failure> {
-        let _turn = self.inner.rauc.turn.lock().await;
-        self.inner.rauc.mark("bad", "booted").await
+        let rauc = &self.inner.rauc;
+        let _turn = rauc.turn.lock().await;
+        let slots = self.slots().await?;
+        if let Some(booted) = slots.booted().filter(|booted| booted.is_good == Some(true)) {
+            let message = format!("slot {} is committed, it is not left", booted.name);
+            return Err(Failure::new(Code::FirmwareRejected, message));
+        }
+        rauc.mark("bad", "booted").await
     }
 
     /// Makes the other slot the next one to boot.

@@ -82,7 +82,8 @@ fn missing() -> Option<String> {
 }
 
 fn rauc() -> String {
-    std::env::var("MARGO_RAUC").unwrap_or_else(|_| "rauc".to_owned())
+    let named = std::env::var("MARGO_RAUC").ok().filter(|named| !named.is_empty());
+    named.unwrap_or_else(|| "rauc".to_owned())
 }
 
 fn run(command: &mut Command) {

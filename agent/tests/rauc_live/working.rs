@@ -107,6 +107,9 @@ async fn slots_are_marked() {
     rig.write("env/A", "trial");
     rig.updater.commit().await.unwrap();
     assert_eq!(rig.env()[1], "good");
+    let failure = rig.updater.reject().await.unwrap_err();
+    assert_eq!(failure.code, Code::FirmwareRejected, "a committed slot is not left: {failure}");
+    rig.write("env/A", "trial");
     rig.updater.reject().await.unwrap();
     assert_eq!(rig.env()[1], "bad");
 }
