@@ -6,7 +6,7 @@ use crate::scopes::{policy, scope};
 use crate::support::{app, firmware as fw, manifest};
 use state_machine::effect::Effect;
 use state_machine::failure::Code;
-use state_machine::policy::Policy;
+use state_machine::policy::{PartialFailure, Policy, Restore};
 
 fn on_slots(effect: &Effect) -> bool {
     matches!(
@@ -29,6 +29,7 @@ fn slot_failures(effect: &Effect) -> &'static [Code] {
         | Effect::CommitSlot
         | Effect::RejectSlot
         | Effect::ActivateOther
+        | Effect::CheckSystem
         | Effect::Reboot => &[Code::FirmwareUnavailable],
         _ => &[],
     }
@@ -37,9 +38,11 @@ fn slot_failures(effect: &Effect) -> &'static [Code] {
 /// One manifest changes firmware and a workload; everything fails and is cut off anywhere.
 pub(crate) fn firmware_update() -> Scope {
     Scope {
-        slow: |effect| on_slots(effect) || matches!(effect, Effect::ApplyComponent { .. }),
+        slow: |effect| {
+            on_slots(effect)
+                || matches!(effect, Effect::ApplyComponent { .. } | Effect::CheckSystem)
+        },
         failures: slot_failures,
-        mishaps_max: Some(3),
         trial: Some(false),
         settled: 1,
         ..scope(
@@ -201,6 +204,40 @@ pub(crate) fn firmware_disturbed() -> Scope {
             vec![
                 manifest(1, "v1", vec![app("a", 1, &["web"])]),
                 manifest(2, "v2", vec![app("a", 2, &["web"]), app("b", 1, &["db"]), fw("fw", 2)]),
+            ],
+        )
+    }
+}
+
+/// A group that moves together, after firmware, on a device that restores nothing before the WFM has spoken.
+pub(crate) fn firmware_group() -> Scope {
+    Scope {
+        slow: |effect| {
+            on_slots(effect)
+                || matches!(
+                    effect,
+                    Effect::PollManifest { .. }
+                        | Effect::ApplyComponent { .. }
+                        | Effect::PrepareDeployment { .. }
+                )
+        },
+        failures: |effect| match effect {
+            Effect::ApplyComponent { .. } => &[Code::StartFailed],
+            Effect::PollManifest { .. } => &[Code::WfmUnreachable],
+            _ => &[],
+        },
+        mishaps_max: Some(2),
+        trial: Some(false),
+        settled: 1,
+        ..scope(
+            Policy {
+                partial_failure: PartialFailure::AllOrNothing,
+                restore: Restore::WaitForWfm,
+                ..policy()
+            },
+            vec![
+                manifest(1, "v1", vec![app("a", 1, &["web"]), app("b", 1, &["db"])]),
+                manifest(2, "v2", vec![app("a", 2, &["web"]), app("b", 2, &["db"]), fw("fw", 2)]),
             ],
         )
     }

@@ -515,6 +515,7 @@ mod explored {
         firmware_foreign,
         firmware_listed,
         firmware_disturbed,
+        firmware_group,
         wait_for_wfm,
         preload,
         nothing_to_run
