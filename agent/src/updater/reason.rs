@@ -20,7 +20,11 @@ pub(super) enum Doing {
 /// In this order: the first line with a fragment that occurs decides.
 const TABLE: &[(Code, &[&str])] = &[
     (Code::NoSpace, &["no space left", "disk quota exceeded"]),
-    (Code::FirmwareFetchFailed, &["no such file", "failed to open bundle for reading"]),
+    (
+        Code::FirmwareFetchFailed,
+        // First, because the address that follows may hold any word.
+        &["no such file", "failed to open bundle for reading", "failed to stream bundle"],
+    ),
     (
         Code::FirmwareRejected,
         &[

@@ -227,7 +227,7 @@ impl Workloads {
     /// bundle itself would be the same.
     fn may_stage_after(&self, failure: &Failure) -> bool {
         self.firmware.transfer == Transfer::Auto
-            && (failure.code == Code::FirmwareFetchFailed || failure.message.contains("streaming"))
+            && (failure.code == Code::FirmwareFetchFailed || failure.message.contains("stream"))
     }
 }
 

@@ -9,4 +9,6 @@ mod faults;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
+mod streaming;
+#[cfg(test)]
 mod working;
