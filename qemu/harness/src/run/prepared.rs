@@ -39,6 +39,7 @@ impl World {
         let mut vm = Vm::start(&self.project, &hardware, &self.dir, &self.journal)?;
         snapshot::loaded(&mut vm)?;
         if let Some(boot_id) = self.facts.boot_id.clone() {
+            self.known_boot = Some(boot_id.clone());
             vm.probe.adopt(boot_id);
         }
         vm.go()?;
