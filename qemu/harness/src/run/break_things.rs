@@ -69,7 +69,7 @@ impl World {
         // In place, as a failing storage would do it: no rename, no new file.
         let found = self.sh(&format!(
             "cd /var/lib/margo-agent && for f in $({choose}); do \
-             printf 'XXXXXXXXXXXXXXXX' | dd of=\"$f\" bs=1 seek=100 conv=notrunc status=none && echo \"$f\"; \
+             printf 'XXXXXXXXXXXXXXXX' | dd of=\"$f\" bs=1 seek=$(($(stat -c %s \"$f\") / 2)) conv=notrunc status=none && echo \"$f\"; \
              done; sync"
         ))?;
         if found.trim().is_empty() {
