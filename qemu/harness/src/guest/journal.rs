@@ -71,6 +71,15 @@ impl Journal {
         Mark(self.entries.lock().unwrap_or_else(PoisonError::into_inner).len())
     }
 
+    /// Where a boot's entries begin; the end when none has come yet.
+    pub(crate) fn first_of(&self, boot_id: &str) -> Mark {
+        // The journal writes it without dashes.
+        let id = boot_id.replace('-', "");
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = entries.iter().position(|entry| entry.field("_BOOT_ID") == id);
+        Mark(first.unwrap_or(entries.len()))
+    }
+
     /// The first entry since `mark` that fits.
     pub(crate) fn find(&self, mark: Mark, is_it: impl Fn(&Entry) -> bool) -> Option<Entry> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);

@@ -62,14 +62,14 @@ impl World {
     /// Overwrites the middle of the agent's state files and makes sure that it is on the disk.
     pub(crate) fn damage_state(&mut self, which: &str) -> Outcome {
         let choose = match which {
-            "newest" => "ls -t state-*.json | head -n 1",
-            "oldest" => "ls -t state-*.json | tail -n 1",
-            _ => "ls state-*.json",
+            "newest" => "ls -t state-[ab] | head -n 1",
+            "oldest" => "ls -t state-[ab] | tail -n 1",
+            _ => "ls state-[ab]",
         };
         // In place, as a failing storage would do it: no rename, no new file.
         let found = self.sh(&format!(
             "cd /var/lib/margo-agent && for f in $({choose}); do \
-             printf 'XXXXXXXXXXXXXXXX' | dd of=\"$f\" bs=1 seek=100 conv=notrunc status=none && echo \"$f\"; \
+             printf 'XXXXXXXXXXXXXXXX' | dd of=\"$f\" bs=1 seek=$(($(stat -c %s \"$f\") / 2)) conv=notrunc status=none && echo \"$f\"; \
              done; sync"
         ))?;
         if found.trim().is_empty() {

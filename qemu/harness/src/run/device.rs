@@ -68,7 +68,8 @@ impl World {
         }
         vm.go()?;
         let vm = self.vm.insert(vm);
-        vm.probe.hello(None, timeout).map(drop)
+        self.known_boot = Some(vm.probe.hello(None, timeout)?);
+        Ok(())
     }
 
     /// Waits until the device's file systems are there: its test shell is up before them.
@@ -99,13 +100,17 @@ impl World {
         self.await_reboot(timeout)
     }
 
-    /// Waits until the shell of another boot answers.
+    /// Waits until the shell of another boot answers than the one the scenario knows of.
     pub(crate) fn await_reboot(&mut self, timeout: Duration) -> Outcome {
-        let mark = self.journal.mark();
-        let vm = self.vm()?;
-        let before = vm.probe.boot_id().map(str::to_owned);
-        vm.probe.hello(before.as_deref(), timeout)?;
-        self.boot_mark = mark;
+        let known = self.known_boot.clone();
+        let probe = &mut self.vm()?.probe;
+        let boot = match probe.boot_id().filter(|boot| known.as_deref() != Some(*boot)) {
+            // An earlier step has met the new boot's shell already.
+            Some(boot) => boot.to_owned(),
+            None => probe.hello(known.as_deref(), timeout)?,
+        };
+        self.boot_mark = self.journal.first_of(&boot);
+        self.known_boot = Some(boot);
         Ok(())
     }
 

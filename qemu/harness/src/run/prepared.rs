@@ -39,6 +39,7 @@ impl World {
         let mut vm = Vm::start(&self.project, &hardware, &self.dir, &self.journal)?;
         snapshot::loaded(&mut vm)?;
         if let Some(boot_id) = self.facts.boot_id.clone() {
+            self.known_boot = Some(boot_id.clone());
             vm.probe.adopt(boot_id);
         }
         vm.go()?;
@@ -63,6 +64,8 @@ impl World {
             text.push_str(&credential.name);
             text.push_str(&String::from_utf8_lossy(&credential.content));
         }
+        // Memory can only be put back into the same machine.
+        text.push_str(include_str!("../vm/args.rs"));
         let image = std::fs::metadata(&self.project.image).and_then(|image| image.modified());
         text.push_str(&format!("{} {:?}", self.project.image.display(), image.ok()));
         margo_lab::ids::sha256_digest(text.as_bytes())

@@ -58,7 +58,9 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     /// Where the present boot's journal begins.
     pub(crate) boot_mark: Mark,
-    /// The present boot, and whether the network was cut at its begin.
+    /// The boot that the scenario knows of; the device may be further by itself.
+    pub(crate) known_boot: Option<String>,
+    /// What is handed over at the next boot, beside the harness's own.
     pub(crate) credentials: Vec<Credential>,
     pub(crate) stick: Option<PathBuf>,
     pub(crate) forwards: Vec<(u16, u16)>,
@@ -88,6 +90,7 @@ impl World {
             facts: Facts::default(),
             journal: Journal::default(),
             boot_mark: Mark::default(),
+            known_boot: None,
             credentials: Vec::new(),
             stick: None,
             forwards: Vec::new(),

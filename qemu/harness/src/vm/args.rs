@@ -61,7 +61,7 @@ impl Hardware {
         // Without an option ROM the firmware does not try to boot from the network.
         add(&["-netdev", &network, "-device", "virtio-net-pci,netdev=net0,id=nic0,romfile="]);
         add(&["-device", "i6300esb,id=dog", "-action", "watchdog=reset"]);
-        add(&["-device", "virtio-rng-pci", "-device", "qemu-xhci,id=usb"]);
+        add(&["-device", "virtio-rng-pci", "-device", "virtio-scsi-pci,id=scsi"]);
         add(&["-device", "virtio-serial-pci,id=ports"]);
         for port in ["margo.probe", "margo.journal"] {
             let channel = format!("socket,id={port},path={},server=on,wait=off", at(port));
@@ -81,7 +81,7 @@ impl Hardware {
                 stick.display()
             );
             add(&["-blockdev", &file]);
-            add(&["-device", "usb-storage,bus=usb.0,drive=stick,id=stick,removable=on"]);
+            add(&["-device", "scsi-hd,bus=scsi.0,drive=stick,id=stick,removable=on"]);
         }
         for file in crate::guest::credentials::write(&self.credentials, dir)? {
             add(&["-smbios", &format!("type=11,path={}", file.display())]);

@@ -78,17 +78,17 @@ impl Vm {
         self.qmp.ask("set_link", json!({"name": "nic0", "up": is_up})).map(drop)
     }
 
-    /// Plugs a USB stick.
+    /// Plugs a stick. As a SCSI disk: small kernels for virtual machines have no USB.
     pub(crate) fn plug(&mut self, image: &Path) -> Outcome {
         let file = json!({"driver": "file", "filename": image, "read-only": true});
         let node = json!({"driver": "raw", "node-name": "stick", "read-only": true, "file": file});
         self.qmp.ask("blockdev-add", node)?;
-        let device = json!({"driver": "usb-storage", "bus": "usb.0", "drive": "stick",
+        let device = json!({"driver": "scsi-hd", "bus": "scsi.0", "drive": "stick",
             "id": "stick", "removable": true});
         self.qmp.ask("device_add", device).map(drop)
     }
 
-    /// Pulls the USB stick.
+    /// Pulls the stick.
     pub(crate) fn unplug(&mut self) -> Outcome {
         let before = self.qmp.count("DEVICE_DELETED");
         self.qmp.ask("device_del", json!({"id": "stick"}))?;
