@@ -2,29 +2,22 @@
 
 use super::world::{Deployed, World};
 use crate::error::{Doing as _, Outcome, Trouble};
-use margo_lab::{ComponentSpec, DeploymentSpec, ProfileType};
+use margo_lab::{ComponentSpec, DeploymentSpec};
 use std::path::PathBuf;
 
 /// The name under which steps speak of it.
 pub(crate) const FIRMWARE: &str = "firmware";
-/// Artifact type and layer type of a bundle in a registry.
-const TYPES: (&str, &str) = (
-    "application/vnd.org.margo.component.custom+json",
-    "application/vnd.org.margo.component.custom.raucb",
-);
 
 impl World {
     /// Orders a version through Margo: the bundle goes to the registry, a deployment of profile `custom` names it.
     pub(crate) fn order_firmware(&mut self, version: &str, kind: &str) -> Outcome {
         let bundle = self.bundle(version, kind)?;
-        let bytes = std::fs::read(&bundle).doing(format!("cannot read {}", bundle.display()))?;
         let registry = self.lab()?.registry();
-        let pushed = registry.push_artifact_of_type("firmware/os", version, &bytes, TYPES);
+        let pushed = registry.push_firmware("firmware/os", version, &bundle);
         pushed.doing("cannot push the bundle")?;
         let repository = format!("oci://{}/firmware/os", registry.host());
         let component = ComponentSpec::new(FIRMWARE, repository, version);
-        let mut spec = DeploymentSpec::compose(FIRMWARE, vec![component]);
-        spec.profile = ProfileType::Custom;
+        let spec = DeploymentSpec::custom(FIRMWARE, vec![component]);
         let lab = self.lab()?;
         let id = match self.facts.deployed.get(FIRMWARE) {
             Some(known) => {
