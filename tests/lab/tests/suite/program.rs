@@ -249,3 +249,25 @@ async fn watching_shows_each_change() {
     watch.kill().unwrap();
     watch.wait().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_is_deployed_as_firmware_and_replaced_under_the_same_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let _up = Up::start(dir);
+    let device = device(dir);
+    assert_eq!(device.put_capabilities("edge-1").await.status, 201);
+    let bundle = dir.join("fw.raucb");
+    std::fs::write(&bundle, "one").unwrap();
+    let bundle = bundle.display().to_string();
+    let id = text(dir, &["firmware", "press-os", &bundle]);
+    assert_eq!(listed(&device).await, (id.clone(), 2));
+    std::fs::write(&bundle, "two").unwrap();
+    assert_eq!(text(dir, &["firmware", "press-os", &bundle]), id, "another bundle, the same id");
+    assert_eq!(listed(&device).await, (id, 3));
+    let images: Value = serde_json::from_str(&text(dir, &["--json", "images"])).unwrap();
+    let tags: Vec<&str> =
+        images.as_array().unwrap().iter().map(|image| image["tag"].as_str().unwrap()).collect();
+    assert_eq!(tags, ["1.0.0", "1.0.1"]);
+    assert!(refusal(dir, &["firmware", "press-os", "/nowhere"]).contains("cannot read"));
+}
