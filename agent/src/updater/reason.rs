@@ -79,14 +79,26 @@ const TABLE: &[(Code, &[&str])] = &[
     ),
 ];
 
+/// A stream that ended while it was being set up, whose size is then none (RAUC before 1.15 with udev looking at it).
+/// It says nothing about the bundle, though the line goes on with words that seem to.
+const SETUP: &[&str] = &["failed to load dm table", "nbd device"];
+
 /// The failure behind a text.
 pub(super) fn classify(doing: Doing, said: &str) -> Failure {
     let lower = said.to_lowercase();
     let hit = TABLE.iter().find(|(_, fragments)| fragments.iter().any(|one| lower.contains(one)));
-    let is_cut = doing == Doing::Streaming
-        && ["input/output error", "read error"].iter().any(|one| lower.contains(one));
-    let otherwise = if is_cut { Code::FirmwareFetchFailed } else { Code::FirmwareInstallFailed };
-    let code = hit.map_or(otherwise, |(code, _)| *code);
+    let is_streaming = |fragments: &[&str]| {
+        doing == Doing::Streaming && fragments.iter().any(|one| lower.contains(one))
+    };
+    let code = if is_streaming(SETUP) {
+        Code::FirmwareFetchFailed
+    } else if let Some((code, _)) = hit {
+        *code
+    } else if is_streaming(&["input/output error", "read error"]) {
+        Code::FirmwareFetchFailed
+    } else {
+        Code::FirmwareInstallFailed
+    };
     let said = text(said);
     let said = if said.is_empty() { "no reason given".to_owned() } else { said };
     let what = match doing {
@@ -147,6 +159,14 @@ mod tests {
         let said = "Failed updating slot rootfs.1: read failed: Input/output error";
         assert_eq!(classify(Doing::Streaming, said).code, Code::FirmwareFetchFailed);
         assert_eq!(classify(Doing::Installing, said).code, Code::FirmwareInstallFailed);
+    }
+
+    #[test]
+    fn a_stream_that_ended_while_it_was_set_up_is_not_the_bundles_fault() {
+        let said = "Failed mounting bundle: Failed to load dm table: Argument list too long, check DM_VERITY, \
+            DM_CRYPT or CRYPTO_AES kernel options.";
+        assert_eq!(classify(Doing::Streaming, said).code, Code::FirmwareFetchFailed);
+        assert_ne!(classify(Doing::Installing, said).code, Code::FirmwareFetchFailed);
     }
 
     #[test]

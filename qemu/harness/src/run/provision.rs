@@ -19,6 +19,10 @@ const CREDENTIALS: [(&str, &str); 4] = [
     (KEY, "margo.svid-key"),
     (BUNDLE, "margo.trust-bundle"),
 ];
+/// How long a trial may last, in seconds since the boot: emulated, a boot with all workloads takes about one minute.
+const TRIAL_TIMEOUT_SECS: u32 = 240;
+/// How long all must be well before a commit, in seconds. Shorter than on a device: tests wait for it often.
+const HEALTHY_WINDOW_SECS: u32 = 10;
 /// The first line of the settings.
 const HEADER: &str = "# Provisioning package of the lab's device.\n";
 
@@ -100,7 +104,8 @@ impl World {
             "device.id = \"lab-device\"\ndevice.vendor = \"Lab\"\ndevice.model_number = \"Q1\"\n\
              device.serial_number = \"1\"\ndevice.otel_collector = true\n\
              device.otel_http_endpoint = \"http://127.0.0.1:4318\"\nwfm.url = \"{}\"\nwfm.poll_interval_secs = 2\n\
-             retry.initial_ms = 500\nretry.max_ms = 4000\n",
+             retry.initial_ms = 500\nretry.max_ms = 4000\nfirmware.trial_timeout_secs = {TRIAL_TIMEOUT_SECS}\n\
+             firmware.healthy_window_secs = {HEALTHY_WINDOW_SECS}\nfirmware.check_interval_secs = 2\n",
             lab.endpoints().wfm_url
         ));
         for line in &self.facts.settings {
