@@ -3,14 +3,31 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source tests/tools/common.sh
 
+# The device's processor, from the words of the caller's own command line. The harness reads the same words.
+arch_of() {
+    local arch=amd64
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --arch) arch=${2:-} ;;
+            --arch=*) arch=${1#--arch=} ;;
+        esac
+        shift
+    done
+    echo "$arch"
+}
+arch=$(arch_of "$@")
+# What is emulated on top of a foreign processor's emulation is slower still than what scenarios allow for.
+[ "$arch" = amd64 ] || export MARGO_QEMU_PATIENCE=${MARGO_QEMU_PATIENCE:-3}
+
 # Makes what is missing: packages, tools root, image. What is there and fits is not built again.
 prepare_device() {
     # busybox-static: what the apps of the scenarios are made of.
     need_packages gcc libc6-dev ca-certificates busybox-static
     command -v cargo >/dev/null || { say "cargo is missing: install Rust, then run this again"; exit 1; }
-    qemu/tools-root
+    # shellcheck disable=SC2046  # nothing, or one word
+    qemu/tools-root $([ "$arch" = amd64 ] || echo "$arch")
     if [ -z "${MARGO_QEMU_IMAGE:-}" ]; then
-        MARGO_QEMU_IMAGE=$(qemu/build)/disk.img
+        MARGO_QEMU_IMAGE=$(qemu/build --arch "$arch")/disk.img
         export MARGO_QEMU_IMAGE
     fi
     cargo build --locked --quiet -p margo-qemu -p margo-lab
@@ -22,6 +39,6 @@ prepare_bundles() {
     for item in "$@"; do
         version=${item%%:*} kind=good
         [ "$item" = "$version" ] || kind=${item#*:}
-        qemu/bundle --version "$version" --kind "$kind" >/dev/null
+        qemu/bundle --arch "$arch" --version "$version" --kind "$kind" >/dev/null
     done
 }

@@ -10,25 +10,6 @@ build_agent() {
     [ "$arch" = "$(dpkg --print-architecture)" ] || cross_build_agent
 }
 
-# For another processor: with the standard library of that processor where Rust has it, else built from its source.
-cross_build_agent() {
-    local target=aarch64-unknown-linux-gnu linker=gcc-aarch64-linux-gnu sysroot arguments=()
-    [ "$arch" = arm64 ] || { target=x86_64-unknown-linux-gnu linker=gcc-x86-64-linux-gnu; }
-    need_packages "$linker" "libc6-dev-$arch-cross" >&2
-    sysroot=$(rustc --print sysroot)
-    if [ ! -d "$sysroot/lib/rustlib/$target/lib" ]; then
-        [ -d "$sysroot/lib/rustlib/src/rust/library" ] || die "Rust has no standard library for $target" \
-            "run: rustup target add $target (or, to build it from source: rustup component add rust-src)"
-        export RUSTC_BOOTSTRAP=1
-        arguments=('-Zbuild-std=std,panic_abort')
-    fi
-    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
-    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc CC_x86_64_unknown_linux_gnu=x86_64-linux-gnu-gcc
-    step "agent-$arch" "building the agent for $arch" \
-        cargo build --release --locked --target "$target" "${arguments[@]}" -p margo-agent -p margo-boot-env
-    programs=$PWD/target/$target/release
-}
-
 stage_agent() {
     local to=$1 lib=$1/usr/lib
     mkdir -p "$to/usr/bin" "$lib/margo-agent/config.d" "$lib/systemd/system" "$lib/systemd/catalog" "$lib/tmpfiles.d" \

@@ -53,7 +53,8 @@ pub struct Deployment {
     /// What it is made of.
     #[serde(default, skip_serializing_if = "Kind::is_compose")]
     pub kind: Kind,
-    /// Components in install order. Empty when the document could not be read; preparing it says why.
+    /// Components in install order. Of a document that is refused, as many as could be read, perhaps none: they are
+    /// there to be reported (R183); preparing says what is wrong.
     pub components: Vec<Component>,
 }
 

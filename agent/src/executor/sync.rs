@@ -5,8 +5,8 @@ use crate::artifacts::Artifacts;
 use crate::logging::ErrorChain;
 use crate::margo::status::Overall;
 use crate::margo::wire::{ComponentStatus, DeploymentStatusManifest, State};
-use crate::margo::{ApplicationDeployment, FetchPreference, ManifestFetched, Poll, StateManifest};
-use crate::workload::{blocking, describe};
+use crate::margo::{FetchPreference, ManifestFetched, Poll, StateManifest};
+use crate::workload::{Reading, blocking, describe};
 use state_machine::desired::{Deployment, DesiredState};
 use state_machine::effect::{ManifestHead, Outcome};
 use state_machine::failure::{Code, Failure};
@@ -90,24 +90,15 @@ impl Shared {
     }
 }
 
-/// How documents are understood on this device.
-#[derive(Clone, Copy)]
-struct Reading {
-    timeout_ms: u64,
-    is_managed: bool,
-}
-
 fn read_deployments(
     artifacts: &Artifacts,
     manifest: &StateManifest,
-    Reading { timeout_ms, is_managed }: Reading,
+    reading: Reading,
 ) -> Result<Vec<Arc<Deployment>>, Failure> {
     let read = |deployment: &crate::margo::manifest::DeploymentRef| {
         let revision = &deployment.artifact.digest;
         let yaml = artifacts.get(revision).map_err(|error| error.to_failure())?;
-        let document = ApplicationDeployment::parse(&yaml, Some(&deployment.id), timeout_ms);
-        let (id, version) = (&deployment.id, manifest.version);
-        Ok(describe(id, revision, version, document.as_ref(), is_managed))
+        Ok(describe(&deployment.id, revision, manifest.version, &yaml, reading))
     };
     manifest.deployments.iter().map(read).collect()
 }

@@ -16,7 +16,7 @@ pub const COMPONENTS_MAX: usize = 32;
 /// Longest component name, in bytes: it becomes part of a container's name.
 const COMPONENT_NAME_BYTES_MAX: usize = 63;
 /// Longest of the other names, in bytes.
-const NAME_BYTES_MAX: usize = 253;
+pub(super) const NAME_BYTES_MAX: usize = 253;
 /// Longest repository reference, in bytes.
 const REPOSITORY_BYTES_MAX: usize = 512;
 /// Longest revision, as OCI limits tags.
@@ -211,7 +211,7 @@ impl ApplicationDeployment {
 }
 
 /// The parser's limits (I11). A digest-verified document is still only as good as the WFM that made it.
-fn yaml_options() -> serde_saphyr::Options {
+pub(super) fn yaml_options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: 50_000,

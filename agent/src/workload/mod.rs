@@ -20,7 +20,7 @@ mod prepared;
 mod registries;
 mod run;
 
-pub use plan::describe;
+pub use plan::{Reading, describe};
 pub use preload::preload;
 pub use run::Target;
 

@@ -3,41 +3,54 @@
 use super::{Workloads, blocking};
 use crate::margo::deployment::ProfileKind;
 use crate::margo::eligibility::{self, Eligibility};
-use crate::margo::{ApplicationDeployment, DeploymentError};
+use crate::margo::{ApplicationDeployment, Outline};
 use state_machine::desired::{Component, Deployment, Kind};
 use state_machine::failure::{Code, Failure};
-use state_machine::ids::{DeploymentId, Digest, ManifestVersion};
+use state_machine::ids::{ComponentName, DeploymentId, Digest, ManifestVersion};
 use std::sync::Arc;
 
-/// What the machine needs of a deployment's document. One that cannot be read is described by its id alone:
-/// preparing it says what is wrong with it, and the other deployments of the manifest are not affected (I6).
-/// `is_managed`: a `custom` profile means firmware here.
+/// How documents are understood on this device.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// For components that name no timeout, in milliseconds.
+    pub timeout_ms: u64,
+    /// A `custom` profile means firmware here.
+    pub is_managed: bool,
+}
+
+/// What the machine needs of a deployment's document. One that is refused is described by the names that can be read
+/// in it, so that the WFM takes the report (R183, R185), and by the deployment's id where there is no name: preparing
+/// it says what is wrong with it, and the other deployments of the manifest are not affected (I6).
 pub fn describe(
     id: &DeploymentId,
     revision: &Digest,
     version: ManifestVersion,
-    document: Result<&ApplicationDeployment, &DeploymentError>,
-    is_managed: bool,
+    yaml: &[u8],
+    reading: Reading,
 ) -> Arc<Deployment> {
-    let (name, kind, components) = match document {
-        Ok(document) => (
-            document.name.clone(),
-            match document.profile {
-                ProfileKind::Custom if is_managed => Kind::Firmware,
-                _ => Kind::Compose,
-            },
-            document
-                .components
-                .iter()
-                .map(|component| Component {
-                    name: component.name.clone(),
-                    wait: component.wait,
-                    timeout_ms: component.timeout_ms,
-                })
-                .collect(),
-        ),
-        Err(_) => (id.as_str().to_owned(), Kind::Compose, Vec::new()),
-    };
+    let (name, is_custom, components) =
+        match ApplicationDeployment::parse(yaml, Some(id), reading.timeout_ms) {
+            Ok(document) => {
+                let is_custom = document.profile == ProfileKind::Custom;
+                let component = |one: crate::margo::deployment::Component| Component {
+                    name: one.name,
+                    wait: one.wait,
+                    timeout_ms: one.timeout_ms,
+                };
+                (document.name, is_custom, document.components.into_iter().map(component).collect())
+            }
+            Err(_) => {
+                let Outline { name, is_custom, components } = Outline::read(yaml);
+                let component = |name: String| Component {
+                    name: ComponentName::new(name),
+                    wait: true,
+                    timeout_ms: reading.timeout_ms,
+                };
+                let name = name.unwrap_or_else(|| id.as_str().to_owned());
+                (name, is_custom, components.into_iter().map(component).collect())
+            }
+        };
+    let kind = if is_custom && reading.is_managed { Kind::Firmware } else { Kind::Compose };
     let (id, revision) = (id.clone(), revision.clone());
     Arc::new(Deployment { id, revision, version, name, kind, components })
 }

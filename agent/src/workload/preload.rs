@@ -7,7 +7,7 @@
 //! ```
 
 use super::prepared::{KIND, Prepared, PreparedComponent};
-use super::{Workloads, blocking, describe};
+use super::{Reading, Workloads, blocking, describe};
 use crate::artifacts::{Artifacts, digest};
 use crate::logging::ErrorChain;
 use crate::margo::ApplicationDeployment;
@@ -41,7 +41,8 @@ pub fn preload(
         artifacts.put(&yaml).map_err(|error| error.to_failure())?;
         preload_archives(dir, artifacts, &document, &revision)?;
         // Firmware in the image would be the firmware that runs.
-        deployments.push(describe(&document.id, &revision, version, Ok(&document), false));
+        let reading = Reading { timeout_ms, is_managed: false };
+        deployments.push(describe(&document.id, &revision, version, &yaml, reading));
     }
     let desired = DesiredState { version, etag: None, deployments };
     Ok(Some(desired).filter(|desired| !desired.deployments.is_empty()))

@@ -1,5 +1,6 @@
 //! The command line. The doc comments are its help.
 
+use crate::vm::arch::Arch;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -10,6 +11,10 @@ pub(crate) struct Args {
     /// Disk image of the device [default: what qemu/build makes]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) image: Option<PathBuf>,
+
+    /// The device's processor; another one than this machine's is emulated
+    #[arg(long, global = true, value_enum, default_value_t = Arch::Amd64, value_name = "ARCH")]
+    pub(crate) arch: Arch,
 
     #[command(subcommand)]
     pub(crate) command: Command,

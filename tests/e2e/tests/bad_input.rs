@@ -9,7 +9,10 @@
 )]
 
 use margo_e2e::{App, Container, Settings, World, require_engine};
-use margo_lab::{DeploymentId, Fault, FaultKind, ManifestDefect, Operation, State, SvidDefect};
+use margo_lab::{
+    ComponentSpec, DeploymentId, DeploymentSpec, Fault, FaultKind, ManifestDefect, Operation,
+    State, SvidDefect,
+};
 
 /// A world in which `still` is never changed and `moving` is updated while faults are on.
 struct Rig {
@@ -225,6 +228,39 @@ async fn content_that_is_not_what_was_promised() {
         rig.world.synced().await;
         rig.world.lab.clear_faults();
     }
+    rig.world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_are_refused_are_reported_component_by_component() {
+    if !require_engine() {
+        return;
+    }
+    let mut rig = Rig::begin().await;
+    let still = rig.still.clone();
+    let bad = |revision: &str| {
+        let repository = format!("oci://{}/apps/two", rig.world.lab.registry().host());
+        let components =
+            ["web", "db"].map(|name| ComponentSpec::new(name, &*repository, revision)).to_vec();
+        DeploymentSpec::compose("two", components)
+    };
+    // Of a new deployment, and of one that runs.
+    let (fresh, update) = (bad("latest"), bad("v2"));
+    let id = rig.world.deploy_spec(fresh);
+    rig.world.lab.update(&rig.moving, update).expect("update");
+    for id in [&id, &rig.moving] {
+        let report = rig.world.failed(id, "DEPLOYMENT_INVALID").await;
+        let error = report.error.as_ref().expect("an error");
+        assert_eq!(error.source, "two", "{report}");
+        assert!(error.message.contains("components[0].properties.revision"), "{report}");
+        let parts: Vec<(&str, State)> =
+            report.components.iter().map(|one| (&*one.name, one.state)).collect();
+        assert_eq!(parts, [("web", State::Failed), ("db", State::Failed)], "{report}");
+    }
+    rig.world.running_at(&rig.moving, &[("moving/s1", "0")]).await;
+    assert_eq!(rig.world.running(&still, &["still/s1", "still/s2"]).await, rig.still_runs);
+    rig.news();
+    rig.world.reported(&rig.moving, State::Installed).await;
     rig.world.end().await;
 }
 

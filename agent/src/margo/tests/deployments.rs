@@ -2,6 +2,7 @@
 
 use crate::margo::ApplicationDeployment;
 use crate::margo::DeviceId;
+use crate::margo::Outline;
 use crate::margo::deployment::{DeploymentError, ProfileKind};
 use proptest::prelude::*;
 use state_machine::failure::{Code, FailureClass};
@@ -96,6 +97,57 @@ fn a_document_that_breaks_a_rule_names_the_field() {
         assert!(failure.message.contains(expected), "{new}: {failure}");
         assert_eq!((failure.code, failure.class), (Code::DeploymentInvalid, FailureClass::Refused));
     }
+}
+
+fn named(text: &str) -> (Option<String>, Vec<String>) {
+    let Outline { name, components, .. } = Outline::read(text.as_bytes());
+    (name, components)
+}
+
+#[test]
+fn a_refused_document_still_has_the_names_that_its_report_needs() {
+    let filler = || Some("filler-line-3".to_owned());
+    let both = || vec!["broker".to_owned(), "filler".to_owned()];
+    for (old, new) in [
+        ("revision: 1.0.9", "revision: latest"),
+        ("revision: 1.0.9", "revision: {a: b}"),
+        ("wait: false", "wait: maybe"),
+        ("deviceId: edge-7", "deviceId: 7 7"),
+        ("id: 0b9c1d52", "id: [x]\nold: 0b9c1d52"),
+        ("type: compose", "type: helm.v3"),
+        ("  parameters:", "  parameters: 3\n  other:"),
+        ("id: 0b9c1d52", "apiVersion: v1\nid: 0b9c1d52"),
+    ] {
+        let text = GOOD.replacen(old, new, 1);
+        assert!(parse(&text).is_err(), "{new}");
+        assert_eq!(named(&text), (filler(), both()), "{new}");
+    }
+    // Also names that are what is wrong: the WFM knows the component by no other.
+    for (new, names) in [
+        ("name: Broker", vec!["Broker", "filler"]),
+        ("name: filler", vec!["filler"]),
+        ("name: 7", vec!["7", "filler"]),
+        ("title: x", vec!["filler"]),
+        ("name: [x]", vec!["filler"]),
+        ("name: \"a\\nb\"", vec!["filler"]),
+    ] {
+        let text = GOOD.replacen("name: broker", new, 1);
+        let names = names.into_iter().map(str::to_owned).collect();
+        assert_eq!(named(&text), (filler(), names), "{new}");
+    }
+    assert!(Outline::read(GOOD.replace("type: compose", "type: custom").as_bytes()).is_custom);
+}
+
+#[test]
+fn a_document_without_names_has_none_and_many_are_limited() {
+    for text in ["", "[", "3", "metadata: 3\nspec: {deploymentProfile: []}", "a: 1\na: 2"] {
+        assert_eq!(Outline::read(text.as_bytes()), Outline::default(), "{text}");
+    }
+    let list: String = (0..1_000).map(|n| format!("{{name: c{n}}}, ")).collect();
+    let many = format!("spec: {{deploymentProfile: {{components: [{list}]}}}}");
+    assert_eq!(named(&many).1.len(), 128);
+    let long = format!("metadata: {{name: {}}}", "x".repeat(254));
+    assert_eq!(named(&long).0, None);
 }
 
 #[test]

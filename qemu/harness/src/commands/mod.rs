@@ -12,7 +12,7 @@ use crate::scenario::files;
 
 /// Does what was asked; false when a test failed.
 pub(crate) fn run(args: Args) -> Outcome<bool> {
-    let project = Project::find(args.image)?;
+    let project = Project::find(args.arch, args.image)?;
     let runtime = tokio::runtime::Runtime::new().doing("cannot start the runtime")?;
     match args.command {
         Command::Test(test) => test::run(&project, &test, runtime.handle()),

@@ -3,6 +3,7 @@
 use super::world::{Deployed, World};
 use crate::error::{Doing as _, Outcome, Trouble};
 use crate::scenario::action::{AppKind, AppSpec};
+use crate::vm::arch::Arch;
 use margo_lab::archive::{Entry, tar, tar_gz};
 use margo_lab::registry::image::{ImageConfig, busybox_files};
 use margo_lab::{ComponentSpec, DeploymentId, DeploymentSpec};
@@ -56,18 +57,18 @@ impl World {
     /// Its image and archive in the registry, and the deployment that names them.
     fn publish(&self, app: &AppSpec) -> Outcome<DeploymentSpec> {
         let registry = self.lab()?.registry();
-        let mut files = busybox_files().doing("the app's image")?;
+        let arch = self.project.arch;
+        let mut files = self.rootfs()?;
         if app.ballast_mib > 0 {
             let bytes = noise(app.ballast_mib.saturating_mul(1 << 20));
             files.insert(PathBuf::from("ballast"), Entry::program(bytes));
         }
         let image = format!("lab/{}", app.name);
-        let pushed = registry.push_image_from_rootfs(
-            &image,
-            &app.version,
-            &files,
-            &ImageConfig::shell("true"),
-        );
+        let config = ImageConfig {
+            architecture: Some(arch.name().to_owned()),
+            ..ImageConfig::shell("true")
+        };
+        let pushed = registry.push_image_from_rootfs(&image, &app.version, &files, &config);
         pushed.doing("cannot push the app's image")?;
         let repository = format!("apps/{}", app.name);
         let image = format!("{}/{image}:{}", registry.host(), app.version);
@@ -77,6 +78,22 @@ impl World {
         let repository = format!("oci://{}/{repository}", registry.host());
         let component = ComponentSpec::new(&*app.name, repository, &*app.version);
         Ok(DeploymentSpec::compose(&*app.name, vec![component]))
+    }
+
+    /// What every app's image has: busybox, for the device's processor.
+    fn rootfs(&self) -> Outcome<BTreeMap<PathBuf, Entry>> {
+        let mut files = busybox_files().doing("the app's image")?;
+        let arch = self.project.arch;
+        if !arch.is_ours() {
+            // The applets are the same, the program is not. The cross root has it from the agent's build.
+            let path = format!("target/qemu/cross-{}/usr/bin/busybox", arch.name());
+            let path = self.project.root.join(path);
+            let next = format!("next step: qemu/build --arch {}", arch.name());
+            let program = std::fs::read(&path);
+            let program = program.doing(format!("there is no {}; {next}", path.display()))?;
+            files.insert(PathBuf::from("bin/busybox"), Entry::program(program));
+        }
+        Ok(files)
     }
 
     /// Takes it out of the desired state.
@@ -105,7 +122,7 @@ impl World {
             (PathBuf::from(format!("archives/{id}/{}.tar.gz", app.name)), Entry::program(archive)),
             (
                 PathBuf::from(format!("images/{}.tar", app.name)),
-                Entry::program(saved_image(&image)?),
+                Entry::program(saved_image(&image, &self.rootfs()?, self.project.arch)?),
             ),
         ]);
         let bytes = tar(&entries).doing("preload directory")?;
@@ -215,11 +232,11 @@ fn noise(count: u64) -> Vec<u8> {
 }
 
 /// An image as `docker save` writes it.
-fn saved_image(reference: &str) -> Outcome<Vec<u8>> {
-    let layer = tar(&busybox_files().doing("the app's image")?).doing("image layer")?;
+fn saved_image(reference: &str, files: &BTreeMap<PathBuf, Entry>, arch: Arch) -> Outcome<Vec<u8>> {
+    let layer = tar(files).doing("image layer")?;
     let digest = margo_lab::ids::sha256_digest(&layer);
     let config = serde_json::json!({
-        "architecture": "amd64", "os": "linux", "config": {},
+        "architecture": arch.name(), "os": "linux", "config": {},
         "rootfs": {"type": "layers", "diff_ids": [digest]},
     });
     let manifest = serde_json::json!([{

@@ -4,7 +4,7 @@ use super::world::{Facts, World};
 use crate::error::{Doing as _, Outcome, Trouble};
 use crate::guest::credentials;
 use crate::vm::accel;
-use crate::vm::args::{Hardware, OVMF_VARS};
+use crate::vm::args::Hardware;
 use crate::vm::disk::Disk;
 use crate::vm::machine::Vm;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ impl World {
         let variables = self.variables();
         if self.project.direct.is_none() {
             let to = variables.display().to_string();
-            self.project.run_tool("cp", &[OVMF_VARS, &to])?;
+            self.project.run_tool("cp", &[self.project.arch.firmware().1, &to])?;
         }
         self.start_lab()
     }

@@ -33,15 +33,18 @@ impl World {
 
     /// The bundle of a version, as `qemu/bundle` makes it.
     fn bundle(&self, version: &str, kind: &str) -> Outcome<PathBuf> {
+        let stem = self.project.arch.image_name();
         let name = match kind {
-            "good" => format!("margo-{version}.raucb"),
-            other => format!("margo-{version}-{other}.raucb"),
+            "good" => format!("{stem}-{version}.raucb"),
+            other => format!("{stem}-{version}-{other}.raucb"),
         };
         let path = self.project.root.join("target/qemu/image").join(&name);
         if path.exists() {
             return Ok(path);
         }
-        let next = format!("next step: qemu/bundle --version {version} --kind {kind}");
+        let arch = self.project.arch.name();
+        let next =
+            format!("next step: qemu/bundle --arch {arch} --version {version} --kind {kind}");
         Err(Trouble::new(format!("there is no bundle {}; {next}", path.display())))
     }
 

@@ -26,7 +26,7 @@ Every step can end with `within 90s` (also `1500ms`, `2min`): the longest it may
 condition holds. Without it a step has 90 s. On slow machines `MARGO_QEMU_PATIENCE=3` makes all of them three times
 as long.
 
-`needs firmware` (or `boot-env`, `guard`, `provisioning`) names what the image must have. An image that lacks one of
+`needs firmware` (or `boot-env`, `guard`, `provisioning`, `watchdog`) names what the image must have. An image that lacks one of
 them lists what it has in a file beside it (`disk.features` for `disk.img`); the scenario is then skipped and says why.
 
 A line `nightly` marks a scenario that `qemu/test --quick` leaves out.

@@ -12,7 +12,7 @@ const WITHIN_DEFAULT: Duration = Duration::from_secs(90);
 /// Largest file, in bytes.
 const FILE_BYTES_MAX: usize = 64 * 1024;
 /// What `needs` can name.
-const NEEDS: &[&str] = &["firmware", "guard", "boot-env", "provisioning"];
+const NEEDS: &[&str] = &["firmware", "guard", "boot-env", "provisioning", "watchdog"];
 
 /// What a line gave for the placeholders of its pattern.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! Which accelerator QEMU gets: KVM only after the device image itself came up with it.
 
-use super::args::{Hardware, OVMF_VARS};
+use super::args::Hardware;
 use super::disk::Disk;
 use super::machine::Vm;
 use crate::error::{Doing as _, Outcome};
@@ -26,6 +26,10 @@ fn find(project: &Project) -> &'static str {
         Ok("kvm") => return "kvm",
         Ok("tcg") => return "tcg",
         _ => {}
+    }
+    // Another processor is always emulated.
+    if !project.arch.is_ours() {
+        return "tcg";
     }
     if std::fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
         return "tcg";
@@ -53,7 +57,7 @@ fn kvm_boots(project: &Project, dir: &Path) -> Outcome {
     let disk = Disk::over(project, &project.image, dir.join("disk.qcow2"), None)?;
     let variables = dir.join("efi-variables.fd");
     if project.direct.is_none() {
-        project.run_tool("cp", &[OVMF_VARS, &variables.display().to_string()])?;
+        project.run_tool("cp", &[project.arch.firmware().1, &variables.display().to_string()])?;
     }
     let hardware = Hardware {
         accelerator: "kvm",

@@ -25,22 +25,16 @@ pub(crate) struct Hardware {
     pub(crate) incoming: Option<PathBuf>,
 }
 
-/// Where the firmware is in the tools root.
-const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-/// An empty variable store.
-pub(crate) const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
-
 impl Hardware {
     /// The arguments; sockets and logs go to `dir`.
     pub(crate) fn args(&self, project: &Project, dir: &std::path::Path) -> Outcome<Vec<String>> {
         let accel = self.accelerator;
-        // cmpxchg16b is emulated wrongly by some versions of QEMU, and nothing here needs it.
-        let cpu = if accel == "kvm" { "host" } else { "max,-cx16" };
+        let cpu = if accel == "kvm" { "host" } else { project.arch.emulated_cpu() };
         let at = |name: &str| dir.join(name).display().to_string();
         let mut args: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| args.extend(words.iter().map(|word| (*word).to_owned()));
         add(&["-S", "-nodefaults", "-no-user-config", "-display", "none"]);
-        add(&["-machine", &format!("q35,accel={accel},smm=off"), "-cpu", cpu]);
+        add(&["-machine", &project.arch.machine(accel), "-cpu", cpu]);
         add(&["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
         let clock = self.clock.as_deref().unwrap_or("utc");
         add(&["-rtc", &format!("base={clock}")]);
@@ -69,7 +63,7 @@ impl Hardware {
             add(&["-chardev", &channel, "-device", &device]);
         }
         match &project.direct {
-            None => self.firmware(&mut add),
+            None => self.firmware(project, &mut add),
             Some(direct) => {
                 add(&["-kernel", &direct.kernel, "-initrd", &direct.initrd]);
                 add(&["-append", &direct.append]);
@@ -92,8 +86,9 @@ impl Hardware {
         Ok(args)
     }
 
-    fn firmware(&self, add: &mut impl FnMut(&[&str])) {
-        let code = format!("if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}");
+    fn firmware(&self, project: &Project, add: &mut impl FnMut(&[&str])) {
+        let (code, _) = project.arch.firmware();
+        let code = format!("if=pflash,unit=0,format=raw,readonly=on,file={code}");
         let variables = self.variables.display();
         let variables = format!("if=pflash,unit=1,format=raw,file={variables}");
         add(&["-drive", &code, "-drive", &variables]);

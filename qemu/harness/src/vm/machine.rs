@@ -43,7 +43,7 @@ impl Vm {
         let log = File::options().create(true).append(true).open(dir.join("qemu.log"));
         let log = log.doing("qemu.log")?;
         let child = project
-            .tool("qemu-system-x86_64")
+            .tool(project.arch.emulator())
             .args(hardware.args(project, dir)?)
             .stdout(log.try_clone().doing("qemu.log")?)
             .stderr(log)

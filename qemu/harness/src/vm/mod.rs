@@ -1,6 +1,7 @@
 //! Virtual machines: their disks, their command line, their life and their control channel.
 
 pub(crate) mod accel;
+pub(crate) mod arch;
 pub(crate) mod args;
 pub(crate) mod disk;
 pub(crate) mod environment;

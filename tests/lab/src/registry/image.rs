@@ -43,6 +43,8 @@ pub struct Healthcheck {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImageConfig {
+    /// The processor it is for, by its OCI name; this machine's when absent.
+    pub architecture: Option<String>,
     /// The program and its arguments.
     pub cmd: Vec<String>,
     /// What always runs before `cmd`.
@@ -112,7 +114,7 @@ impl Image {
 pub(super) fn build(files: &Entries, config: &ImageConfig) -> Result<Image, RegistryError> {
     let layer = archive::tar(files)?;
     let document = json!({
-        "architecture": architecture(),
+        "architecture": config.architecture.as_deref().unwrap_or_else(|| architecture()),
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
         "config": container_config(config),
