@@ -6,7 +6,8 @@ build_agent() {
     command -v cargo >/dev/null || die "cargo is missing" "install Rust (rustup, or your distribution's package), then run this again"
     native=$PWD/target/release
     programs=$native
-    step agent "building the agent" cargo build --release --locked -p margo-agent -p margo-boot-env
+    # Nothing in them depends on the date of the commit, and dependencies would be built anew for another one.
+    step agent "building the agent" env -u SOURCE_DATE_EPOCH cargo build --release --locked -p margo-agent -p margo-boot-env
     [ "$arch" = "$(dpkg --print-architecture)" ] || cross_build_agent
 }
 
