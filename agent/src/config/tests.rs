@@ -446,7 +446,8 @@ fn the_shipped_files_agree_with_the_defaults() {
     };
     let state_dir = Path::new("/var/lib").join(directive("StateDirectory"));
     assert_eq!(settings.paths.state_dir, state_dir);
-    assert_eq!(Path::new(directive("RequiresMountsFor")), state_dir);
+    let mounts: Vec<&Path> = directive("RequiresMountsFor").split(' ').map(Path::new).collect();
+    assert_eq!(mounts, [state_dir.as_path(), settings.wfm.identity_dir.parent().unwrap()]);
     let runtime_dir = Path::new("/run").join(directive("RuntimeDirectory"));
     assert_eq!(settings.paths.runtime_dir, runtime_dir);
     let group = format!("g {} ", settings.local_api.group);
