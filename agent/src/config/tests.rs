@@ -496,6 +496,8 @@ fn the_units_of_provisioning_fit_the_program() {
     }
     assert!(rule.contains("ENV{ID_FS_LABEL}==\"MARGOCONFIG\""), "{rule}");
     assert!(rule.contains("+=\"margo-provision-drive@%k.service\""), "{rule}");
+    // %k goes in unescaped, so only names that need no escape may come in.
+    assert!(rule.contains(" KERNEL!=\"*-*\","), "{rule}");
     // I4: the agent restores without a drive and without a verdict on a package.
     assert!(!drive.contains("Before=margo-agent"));
 }
