@@ -159,6 +159,8 @@ async fn run_once(
         updater: updater.clone(),
         events: event_sender.clone(),
     }));
+    let is_updating = saved_firmware.is_some_and(|firmware| firmware.update.is_some());
+    executor.sweep_leftovers(is_updating).await;
     let history = EventLog::new();
     let places = Places::of(sources);
     say_lacking(&places);

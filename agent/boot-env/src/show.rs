@@ -2,7 +2,7 @@
 
 use margo_boot_env::copies::Found;
 use margo_boot_env::disk::Copy;
-use margo_boot_env::env::{Env, Slot, State};
+use margo_boot_env::env::{Env, Slot, State, TRIES_MAX};
 use std::fmt::Write as _;
 
 /// For people.
@@ -46,6 +46,7 @@ pub(crate) fn json(found: &Found, booted: Option<Slot>) -> String {
         fields.push(format!("\"primary\":{}", quoted(Some(env.primary().name()))));
         fields.push(format!("\"order\":[\"{}\",\"{}\"]", env.first, env.first.other()));
         fields.push(format!("\"machine_id\":{}", quoted(env.machine_id.as_deref())));
+        fields.push(format!("\"tries_max\":{TRIES_MAX}"));
         fields.push(format!("\"slots\":{{{},{}}}", slot(env, Slot::A), slot(env, Slot::B)));
     }
     let damage = Copy::ALL.into_iter().filter_map(|copy| found.damage(copy));

@@ -170,7 +170,7 @@ mod tests {
         let json = device.ask(&["show", "--json"]);
         assert!(
             json.contains(
-                r#""slots":{"A":{"state":"good","tries":0},"B":{"state":"trial","tries":3}}"#
+                r#""tries_max":3,"slots":{"A":{"state":"good","tries":0},"B":{"state":"trial","tries":3}}"#
             ),
             "{json}"
         );

@@ -134,6 +134,11 @@ impl Executor {
         self.shared.updater.as_ref()
     }
 
+    /// Deletes what a power cut left half done. To be called before the first effect is started.
+    pub async fn sweep_leftovers(&self, is_updating: bool) {
+        self.shared.workloads.sweep_leftovers(is_updating).await;
+    }
+
     /// Keeps the time for the next start, if it was ever confirmed.
     pub fn note_stopping(&self) {
         if lock(&self.shared.connection).last_contact_unix_ms.is_some()

@@ -8,7 +8,7 @@
 use super::boot::BootFacts;
 use serde::Deserialize;
 use state_machine::event::BootSlot;
-use state_machine::firmware::{Firmware, Phase};
+use state_machine::firmware::{Firmware, Phase, Update};
 use state_machine::ids::{BootId, SlotName};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,12 +24,17 @@ const BOOT_ENV_TIMEOUT: Duration = Duration::from_secs(5);
 struct Shown {
     #[serde(default)]
     slots: BTreeMap<String, ShownSlot>,
+    /// Starts that a new trial has.
+    #[serde(default)]
+    tries_max: Option<u8>,
 }
 
 #[derive(Deserialize)]
 struct ShownSlot {
     #[serde(default)]
     state: String,
+    #[serde(default)]
+    tries: Option<u8>,
 }
 
 /// The booted slot; `None` where the command line or RAUC's configuration do not tell which it is.
@@ -40,15 +45,25 @@ pub async fn first_sight(
 ) -> Option<BootSlot> {
     let bootname = facts.bootname.as_deref()?;
     let (slot, other) = facts.slots_by(bootname)?;
-    let shown = is_good(root.join(BOOT_ENV), bootname.to_owned()).await;
-    let committed = shown.unwrap_or_else(|| !is_attempted(record, &slot));
+    let shown = show(root.join(BOOT_ENV)).await;
+    let state = |name: &str| shown.as_ref()?.slots.get(name);
+    let committed =
+        state(bootname).map_or_else(|| !is_attempted(record, &slot), |it| it.state == "good");
+    let other_name = facts
+        .slots
+        .iter()
+        .find(|(name, _)| other.as_ref().is_some_and(|other| other.as_str() == name));
+    let note = other_name.and_then(|(_, name)| state(name)).and_then(|left| {
+        let tries_max = shown.as_ref()?.tries_max;
+        why_left(record?.update.as_ref()?, other.as_ref()?, left, tries_max)
+    });
     Some(BootSlot {
         slot,
         other,
         committed,
         boot: BootId::new(&*facts.boot),
         version: facts.version.clone(),
-        note: None,
+        note,
     })
 }
 
@@ -60,23 +75,54 @@ fn is_attempted(record: Option<&Firmware>, slot: &SlotName) -> bool {
     })
 }
 
+/// Why the boot loader left the slot of an attempt, as far as the boot environment tells. `None` while the slot may
+/// still be started, where the attempt has not got so far, and where the agent wrote down a reason: that one says more.
+fn why_left(
+    update: &Update,
+    other: &SlotName,
+    left: &ShownSlot,
+    tries_max: Option<u8>,
+) -> Option<String> {
+    // Before that RAUC calls the slot bad because it writes it, later on the agent because nobody wants it.
+    let was_to_run = matches!(update.phase, Phase::Installed | Phase::Trial | Phase::Committing);
+    if !was_to_run || update.failure.is_some() || update.target.as_ref() != Some(other) {
+        return None;
+    }
+    match (left.state.as_str(), left.tries) {
+        ("trial", Some(0)) => {
+            let times = match tries_max {
+                Some(tries) => format!("{tries} times"),
+                None => "as often as a trial may be".to_owned(),
+            };
+            Some(format!(
+                "the new firmware was started {times} and never got as far as a verdict (panic, hang, or power cuts)"
+            ))
+        }
+        ("bad", _) => Some(
+            "the trial was left at its deadline by the guard: the agent did not commit it"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
 /// What the boot environment says; `None` if it cannot be read here.
-async fn is_good(tool: PathBuf, bootname: String) -> Option<bool> {
+async fn show(tool: PathBuf) -> Option<Shown> {
     let shown = tokio::task::spawn_blocking(move || {
         let mut command = Command::new(tool);
         command.args(["show", "--json"]).stdin(Stdio::null()).stderr(Stdio::null());
         command.output()
     });
     let output = tokio::time::timeout(BOOT_ENV_TIMEOUT, shown).await.ok()?.ok()?.ok()?;
-    let shown: Shown = serde_json::from_slice(&output.stdout).ok()?;
-    Some(shown.slots.get(&bootname)?.state == "good")
+    serde_json::from_slice(&output.stdout).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use state_machine::effect::Bundle;
-    use state_machine::firmware::{Origin, Update};
+    use state_machine::failure::{Code, Failure};
+    use state_machine::firmware::Origin;
     use state_machine::ids::TransactionId;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -123,6 +169,46 @@ mod tests {
             assert_eq!((boot.slot.as_str(), boot.committed), ("rootfs.1", committed), "{state}");
             assert_eq!(boot.other, Some(SlotName::new("rootfs.0")));
         }
+    }
+
+    #[tokio::test]
+    async fn after_a_fallback_the_boot_environment_tells_why() {
+        let root = tempfile::tempdir().unwrap();
+        let facts = BootFacts { bootname: Some("A".into()), ..facts() };
+        let slots = r#"{"A":{"state":"good","tries":0},"B":{"state":"trial","tries":0}}"#;
+        tool(root.path(), &format!(r#"{{"tries_max":3,"slots":{slots}}}"#));
+        let tried = record(Phase::Installed, "rootfs.1");
+        let boot = first_sight(root.path(), &facts, Some(&tried)).await.unwrap();
+        assert!(boot.committed);
+        let note = boot.note.unwrap();
+        assert!(note.starts_with("the new firmware was started 3 times and never"), "{note}");
+        let boot = first_sight(root.path(), &facts, None).await.unwrap();
+        assert_eq!(boot.note, None, "there was no attempt");
+    }
+
+    #[test]
+    fn a_slot_was_left_for_one_reason_or_is_not_left() {
+        let left = |state: &str, tries| ShownSlot { state: state.to_owned(), tries };
+        let why = |phase, target: &str, left: &ShownSlot| {
+            let update = record(phase, target).update.unwrap();
+            why_left(&update, &SlotName::new("rootfs.1"), left, Some(3))
+        };
+        let (worn, rejected) = (left("trial", Some(0)), left("bad", Some(0)));
+        for phase in [Phase::Installed, Phase::Trial, Phase::Committing] {
+            assert!(why(phase, "rootfs.1", &worn).unwrap().contains("3 times"));
+            assert!(why(phase, "rootfs.1", &rejected).unwrap().contains("deadline by the guard"));
+            assert_eq!(why(phase, "rootfs.0", &worn), None, "{phase:?}");
+            for state in [left("trial", Some(1)), left("trial", None), left("good", Some(0))] {
+                assert_eq!(why(phase, "rootfs.1", &state), None, "{phase:?}");
+            }
+        }
+        for phase in [Phase::Installing, Phase::Discarding, Phase::Rejecting] {
+            assert_eq!(why(phase, "rootfs.1", &rejected), None, "{phase:?}");
+        }
+        let mut judged = record(Phase::Trial, "rootfs.1").update.unwrap();
+        judged.failure = Some(Failure::new(Code::FirmwareRejected, "unhealthy"));
+        let other = SlotName::new("rootfs.1");
+        assert_eq!(why_left(&judged, &other, &rejected, Some(3)), None);
     }
 
     #[tokio::test]

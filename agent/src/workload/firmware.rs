@@ -256,6 +256,14 @@ fn has_room(dir: &Path, size_bytes: u64) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
+impl ResolvedBundle {
+    /// A bundle with this content.
+    pub(super) fn of(layer: Digest) -> Self {
+        Self { manifest: layer.clone(), layer, size_bytes: 1 }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

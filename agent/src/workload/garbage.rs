@@ -2,6 +2,7 @@
 
 use super::prepared::{KIND, Prepared};
 use super::{Workloads, blocking, firmware};
+use crate::archive::remove_leftovers;
 use crate::engine::ImageId;
 use state_machine::failure::{Code, Failure};
 use state_machine::ids::Digest;
@@ -44,6 +45,28 @@ impl Workloads {
             Ok(())
         })
         .await
+    }
+}
+
+impl Workloads {
+    /// Deletes what a power cut left half done: archives half extracted, and staged bundles that nothing may need. Call
+    /// it before anything is prepared. Cheap: it looks at two directories, and there is one thing in them at most.
+    /// `is_updating`: an attempt at firmware is under way, whose bundle is kept.
+    pub(crate) async fn sweep_leftovers(&self, is_updating: bool) {
+        let apps_dir = self.apps_dir.clone();
+        let swept = blocking(move || {
+            if !apps_dir.exists() {
+                return Ok(());
+            }
+            remove_leftovers(&apps_dir).map_err(|error| error.to_failure())
+        });
+        // Space that is not freed is no reason not to start (I4).
+        if let Err(failure) = swept.await {
+            tracing::warn!(%failure, "what is left of an archive stays for now");
+        }
+        if let Err(failure) = self.sweep_staged(is_updating).await {
+            tracing::warn!(%failure, "a staged bundle stays for now");
+        }
     }
 }
 
@@ -117,4 +140,48 @@ fn sweep_apps(apps_dir: &Path, needed: &BTreeSet<Digest>) -> Result<(), Failure>
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifacts::Artifacts;
+    use crate::config::Sources;
+    use crate::engine::Engine;
+    use crate::margo::DeviceId;
+
+    fn workloads(root: &Path) -> Workloads {
+        let mut settings = Sources::under(root).load().unwrap();
+        settings.paths.state_dir = root.to_owned();
+        let artifacts = Arc::new(Artifacts::open(root.join("artifacts")).unwrap());
+        let engine = Engine::connect(&root.join("no-engine")).unwrap();
+        let device = DeviceId::parse("d").unwrap();
+        Workloads::new(&settings, artifacts, engine, device, (serde_json::Value::Null, true))
+    }
+
+    #[tokio::test]
+    async fn what_a_power_cut_left_half_done_is_gone_after_the_start() {
+        let root = tempfile::tempdir().unwrap();
+        let workloads = workloads(root.path());
+        workloads.sweep_leftovers(false).await;
+        assert!(!workloads.firmware.staging_dir.exists(), "nothing to sweep, nothing made");
+
+        std::fs::create_dir_all(workloads.apps_dir.join(".extract-x/tree")).unwrap();
+        std::fs::create_dir_all(workloads.apps_dir.join("sha256-kept")).unwrap();
+        let staged = Artifacts::open(workloads.firmware.staging_dir.clone()).unwrap();
+        let (wanted, other) = (staged.put(b"wanted").unwrap(), staged.put(b"other").unwrap());
+        let record = firmware::ResolvedBundle::of(wanted.clone());
+        workloads.artifacts.write_record(firmware::KIND, "revision", &record).unwrap();
+
+        workloads.sweep_leftovers(true).await;
+        let left: Vec<_> = std::fs::read_dir(&workloads.apps_dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["sha256-kept"]);
+        assert_eq!((staged.contains(&wanted), staged.contains(&other)), (true, false));
+        // It is in its slot, or was given up: nobody reads it any more.
+        workloads.sweep_leftovers(false).await;
+        assert!(!staged.contains(&wanted));
+    }
 }

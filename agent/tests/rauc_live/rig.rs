@@ -40,6 +40,8 @@ while [ -e "$dir/hold-$name" ]; do sleep 0.02; done
 
 /// A device.
 pub(crate) struct Rig {
+    // Before the directory: what it stands on is let go of first.
+    small_slot: Option<LoopDevice>,
     dir: TempDir,
     bus: Child,
     rauc: Option<Child>,
@@ -54,6 +56,15 @@ impl Drop for Rig {
     }
 }
 
+/// A block device: unlike a file it does not grow.
+struct LoopDevice(String);
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
 /// Why this machine cannot run these tests.
 fn missing() -> Option<String> {
     let runs = |program: &str, args: &[&str]| {
@@ -64,7 +75,12 @@ fn missing() -> Option<String> {
     if !rustix::process::getuid().is_root() {
         return Some("RAUC mounts bundles, which needs root".to_owned());
     }
-    let tools = [("dbus-daemon", "--version"), ("mksquashfs", "-version"), ("openssl", "version")];
+    let tools = [
+        ("dbus-daemon", "--version"),
+        ("mksquashfs", "-version"),
+        ("openssl", "version"),
+        ("losetup", "--version"),
+    ];
     if let Some((tool, _)) = tools.iter().find(|(tool, flag)| !runs(tool, &[*flag])) {
         return Some(format!("there is no {tool}"));
     }
@@ -127,11 +143,28 @@ impl Rig {
             .spawn()
             .unwrap();
         let updater = updater(&address, dir.path());
-        let mut rig = Self { dir, bus, rauc: None, updater };
+        let mut rig = Self { small_slot: None, dir, bus, rauc: None, updater };
         until("the bus", || rig.path("bus").exists().then_some(())).await;
         rig.start_rauc();
         rig.updater.slots().await.unwrap();
         Some(rig)
+    }
+
+    /// Makes slot B a partition of this size, in bytes.
+    pub(crate) fn shrink_slot_b(&mut self, size_bytes: u64) {
+        let slot = self.path("slot-b");
+        let file = std::fs::File::options().write(true).open(&slot).unwrap();
+        file.set_len(size_bytes).unwrap();
+        let output =
+            Command::new("losetup").args(["--find", "--show"]).arg(&slot).output().unwrap();
+        let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        assert!(output.status.success() && device.starts_with("/dev/loop"), "{device}");
+        let conf = std::fs::read_to_string(self.path("system.conf")).unwrap();
+        let file = format!("device={}\n", slot.display());
+        assert!(conf.contains(&file), "{conf}");
+        self.write("system.conf", &conf.replace(&file, &format!("device={device}\n")));
+        self.small_slot = Some(LoopDevice(device));
+        self.start_rauc();
     }
 
     /// Another updater on the same bus: the agent after a restart.
