@@ -16,7 +16,7 @@ can_run_packages() {
     # F: the interpreter is kept open, so that it is there inside another root.
     grep -qs '^flags:.*F' "/proc/sys/fs/binfmt_misc/qemu-$interpreter" ||
         die "this machine cannot run programs for $arch: its kernel has no binfmt_misc entry qemu-$interpreter" \
-            "as root, and outside of a container: mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc; update-binfmts --enable qemu-$interpreter"
+            "as root, outside of any container: systemctl restart systemd-binfmt, or: update-binfmts --enable qemu-$interpreter"
 }
 
 # Sets `base`; makes it when its package list, initramfs settings or this file changed.
