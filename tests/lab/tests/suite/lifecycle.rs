@@ -166,6 +166,13 @@ async fn the_provisioning_directory_keeps_its_key_private() {
     names.sort();
     assert_eq!(
         names,
-        ["bootstrap-anchors.pem", "bundle.json", "endpoints.json", "svid.key", "svid.pem"]
+        [
+            "bootstrap-anchors.pem",
+            "bundle.json",
+            "endpoints.json",
+            "margo-provision.toml",
+            "svid.key",
+            "svid.pem"
+        ]
     );
 }
