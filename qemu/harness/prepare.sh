@@ -1,6 +1,7 @@
+# shellcheck shell=bash
 # Shared by qemu/test, qemu/demo and qemu/run. Sourced, never run; leaves the shell in the project's directory.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 source tests/tools/common.sh
 
 # The device's processor, from the words of the caller's own command line. The harness reads the same words.

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154,SC2016  # the caller sets the names; text for other shells stays as it is
+# shellcheck shell=bash disable=SC2154,SC2016,SC2034  # the caller sets the names; text for other shells stays as it is
 # The cross root: a Debian directory with Rust, a linker and the libraries of the other processor. Sourced by build.
 # Distributions' Rust has no standard library for other processors, and rustup is not everywhere; Debian has both.
 
