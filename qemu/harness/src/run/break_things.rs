@@ -111,8 +111,10 @@ impl World {
              while [ ! -e {HOLD_DIR}/go ]; do sleep 0.1; done\n}}\n{before} \"$@\"\n\
              {HOLD_DIR}/original \"$@\"\ncode=$?\n{after} \"$@\"\nexit $code\n"
         );
+        // A mount of its own: nothing below /run may be executed.
         self.sh(&format!(
-            "mkdir -p {HOLD_DIR} && rm -f {HOLD_DIR}/go && cp {path} {HOLD_DIR}/original"
+            "mkdir -p {HOLD_DIR} && {{ mountpoint -q {HOLD_DIR} || mount -t tmpfs -o mode=0755 hold {HOLD_DIR}; }} \
+             && rm -f {HOLD_DIR}/go && cp {path} {HOLD_DIR}/original"
         ))?;
         self.send_file(script.as_bytes(), &format!("{HOLD_DIR}/wrapper"))?;
         self.sh(&format!("chmod 0755 {HOLD_DIR}/wrapper && mount --bind {HOLD_DIR}/wrapper {path}"))
