@@ -1,5 +1,6 @@
 //! Bringing a device its identity and settings: on a stick, as credentials, or by hand.
 
+use super::steps::patience;
 use super::world::World;
 use crate::error::{Doing as _, Outcome, Trouble};
 use crate::guest::credentials::Credential;
@@ -19,8 +20,10 @@ const CREDENTIALS: [(&str, &str); 4] = [
     (KEY, "margo.svid-key"),
     (BUNDLE, "margo.trust-bundle"),
 ];
-/// How long a trial may last, in seconds since the boot: emulated, a boot with all workloads takes about one minute.
+/// How long a trial may last, in seconds since the boot: emulated, a boot with all workloads takes about one minute. Times the
+/// patience, as everything here, but below the guard's ten minutes.
 const TRIAL_TIMEOUT_SECS: u32 = 240;
+const TRIAL_TIMEOUT_SECS_MAX: u32 = 540;
 /// How long all must be well before a commit, in seconds. Shorter than on a device: tests wait for it often.
 const HEALTHY_WINDOW_SECS: u32 = 10;
 /// The first line of the settings.
@@ -98,13 +101,15 @@ impl World {
 
     fn settings(&self) -> Outcome<String> {
         let lab = self.lab()?;
+        let trial_timeout_secs =
+            TRIAL_TIMEOUT_SECS.saturating_mul(patience()).min(TRIAL_TIMEOUT_SECS_MAX);
         let mut text = HEADER.to_owned();
         // Dotted keys at the top, so that a scenario's own lines can stand beside them.
         text.push_str(&format!(
             "device.id = \"lab-device\"\ndevice.vendor = \"Lab\"\ndevice.model_number = \"Q1\"\n\
              device.serial_number = \"1\"\ndevice.otel_collector = true\n\
              device.otel_http_endpoint = \"http://127.0.0.1:4318\"\nwfm.url = \"{}\"\nwfm.poll_interval_secs = 2\n\
-             retry.initial_ms = 500\nretry.max_ms = 4000\nfirmware.trial_timeout_secs = {TRIAL_TIMEOUT_SECS}\n\
+             retry.initial_ms = 500\nretry.max_ms = 4000\nfirmware.trial_timeout_secs = {trial_timeout_secs}\n\
              firmware.healthy_window_secs = {HEALTHY_WINDOW_SECS}\nfirmware.check_interval_secs = 2\n",
             lab.endpoints().wfm_url
         ));

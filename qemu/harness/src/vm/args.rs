@@ -29,7 +29,11 @@ impl Hardware {
     /// The arguments; sockets and logs go to `dir`.
     pub(crate) fn args(&self, project: &Project, dir: &std::path::Path) -> Outcome<Vec<String>> {
         let accel = self.accelerator;
-        let cpu = if accel == "kvm" { "host" } else { project.arch.emulated_cpu() };
+        let chosen = std::env::var("MARGO_QEMU_CPU").ok();
+        let cpu = match accel {
+            "kvm" => "host",
+            _ => chosen.as_deref().unwrap_or_else(|| project.arch.emulated_cpu()),
+        };
         let at = |name: &str| dir.join(name).display().to_string();
         let mut args: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| args.extend(words.iter().map(|word| (*word).to_owned()));
