@@ -3,7 +3,7 @@
 use super::steps::patience;
 use super::world::World;
 use crate::error::{Doing as _, Outcome, Trouble};
-use crate::guest::credentials::Credential;
+use crate::guest::credentials::{Credential, trial_timeout_secs};
 use crate::vm::stick;
 use margo_lab::{SvidDefect, SvidOptions};
 use std::path::{Path, PathBuf};
@@ -20,10 +20,6 @@ const CREDENTIALS: [(&str, &str); 4] = [
     (KEY, "margo.svid-key"),
     (BUNDLE, "margo.trust-bundle"),
 ];
-/// How long a trial may last, in seconds since the boot: emulated, a boot with all workloads takes about one minute. Times the
-/// patience, as everything here, but below the guard's ten minutes.
-const TRIAL_TIMEOUT_SECS: u32 = 240;
-const TRIAL_TIMEOUT_SECS_MAX: u32 = 540;
 /// How long all must be well before a commit, in seconds. Shorter than on a device: tests wait for it often.
 const HEALTHY_WINDOW_SECS: u32 = 10;
 /// The first line of the settings.
@@ -101,8 +97,7 @@ impl World {
 
     fn settings(&self) -> Outcome<String> {
         let lab = self.lab()?;
-        let trial_timeout_secs =
-            TRIAL_TIMEOUT_SECS.saturating_mul(patience()).min(TRIAL_TIMEOUT_SECS_MAX);
+        let trial_timeout_secs = trial_timeout_secs(patience());
         let mut text = HEADER.to_owned();
         // Dotted keys at the top, so that a scenario's own lines can stand beside them.
         text.push_str(&format!(

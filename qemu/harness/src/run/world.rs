@@ -18,6 +18,10 @@ use tokio::runtime::Handle;
 pub(crate) const LAB_HOST: &str = "10.0.2.2";
 /// Between two looks at something that tells nobody when it changes.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Looking costs the device work, which is slow when it is emulated: it gets so many times as long to itself.
+const SHARE_OF_LOOKS: u32 = 4;
+/// But what has happened is noticed within this.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(3);
 
 /// What is known of a deployment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -159,7 +163,10 @@ impl World {
     ) -> Outcome<T> {
         let began = Instant::now();
         loop {
-            match look(self) {
+            let looked = Instant::now();
+            let seen = look(self);
+            let pause = (looked.elapsed() * SHARE_OF_LOOKS).clamp(LOOK_AGAIN, LOOK_AGAIN_MAX);
+            match seen {
                 Ok(found) => return Ok(found),
                 Err(seen) if began.elapsed() > timeout => {
                     let text = format!("waited {timeout:?} in vain for {what}; seen: {seen}");
@@ -170,7 +177,7 @@ impl World {
             if self.vm.as_mut().is_some_and(|vm| !vm.is_running()) {
                 return Err(Trouble::new(format!("QEMU ended while waiting for {what}")));
             }
-            std::thread::sleep(LOOK_AGAIN);
+            std::thread::sleep(pause);
         }
     }
 
