@@ -18,7 +18,6 @@ RDEPENDS:${PN} = "\
     iproute2 \
     kmod \
     margo-agent \
-    margo-boot-env \
     margo-os \
     margo-rauc-conf \
     margo-site \
@@ -29,7 +28,7 @@ RDEPENDS:${PN} = "\
 "
 
 # What a slot brings for the boot loader that starts it.
-MARGO_BOOT_PACKAGES ?= "${@'margo-grub' if d.getVar('MARGO_BOOT') == 'grub' else 'margo-uboot'}"
+MARGO_BOOT_PACKAGES ?= "${@'margo-boot-env margo-grub' if d.getVar('MARGO_BOOT') == 'grub' else 'margo-uboot'}"
 
 # What runs the workloads; conf/distro/include/margo.inc says which.
 SUMMARY:${PN}-engine = "The container engine of a Margo device"

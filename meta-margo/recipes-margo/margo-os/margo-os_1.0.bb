@@ -65,6 +65,4 @@ FILES:${PN} = "\
     ${nonarch_libdir} \
     ${sysconfdir} \
 "
-# Started by the units, and called by RAUC.
-RDEPENDS:${PN} = "margo-boot-env"
 RRECOMMENDS:${PN} = "${PN}-no-login"
