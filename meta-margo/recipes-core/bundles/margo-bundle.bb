@@ -4,14 +4,12 @@ HOMEPAGE = "https://github.com/margo/margo-agent"
 BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "images"
 LICENSE = "Apache-2.0"
+CVE_PRODUCT = "margo-agent"
 
 inherit bundle margo-keys
 
 KEYS_NEEDED = "keyring signer"
 KEYS_TASK = "do_bundle"
-
-# Which image the bundle carries.
-MARGO_BUNDLE_IMAGE ??= "margo-image"
 
 RAUC_BUNDLE_COMPATIBLE = "${MARGO_COMPATIBLE}"
 RAUC_BUNDLE_VERSION = "${MARGO_OS_VERSION}"
