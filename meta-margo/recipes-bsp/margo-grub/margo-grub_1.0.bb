@@ -30,12 +30,9 @@ do_compile() {
     # shellcheck disable=SC2046  # one word each
     grub-mkimage -O ${GRUB_FORMAT} -d ${STAGING_LIBDIR}/grub/${GRUB_FORMAT} -p /grub -o ${B}/margo-grub.efi \
         $(sed 's/ *#.*//; /^$/d' ${S}/grub-modules)
-    cat >${B}/grub-slot-machine.cfg <<END
-# For this machine. Read by grub-slot.cfg.
-# A kernel that needs no initramfs.
-set margo_initrd=
-set margo_args="${MARGO_KERNEL_ARGS}"
-END
+    # A kernel that needs no initramfs.
+    printf '%s\n' '# For this machine. Read by grub-slot.cfg.' 'set margo_initrd=' \
+        'set margo_args="${MARGO_KERNEL_ARGS}"' >${B}/grub-slot-machine.cfg
     if [ -n "${MARGO_CONSOLE}" ]; then
         echo 'if [ -z "$margo_console" ]; then set margo_console="${MARGO_CONSOLE}"; fi' >>${B}/grub-slot-machine.cfg
     fi
@@ -52,5 +49,5 @@ do_deploy() {
 }
 addtask deploy after do_compile before do_build
 
-FILES:${PN} += "/boot"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
+FILES:${PN} += "/boot"

@@ -75,8 +75,8 @@ do_deploy_environment() {
 addtask deploy_environment after do_environment before do_build
 do_deploy_environment[doc] = "Puts the partition env of a new device beside the images"
 
-FILES:${PN} += "/boot ${nonarch_libdir}/margo-agent"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
+FILES:${PN} += "/boot ${nonarch_libdir}/margo-agent"
 # fw_printenv and fw_setenv, U-Boot's built-in environment, and a lock.
 RDEPENDS:${PN} += "libubootenv-bin u-boot-env util-linux-flock"
 # In place of the program for GRUB's environment, under its path.

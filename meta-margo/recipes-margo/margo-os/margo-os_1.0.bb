@@ -61,9 +61,7 @@ FILES:${PN}-no-login += "\
 FILES:${PN} += "\
     /boot/env \
     /data \
-    ${datadir}/margo-os \
     ${nonarch_libdir} \
-    ${sysconfdir} \
 "
 RRECOMMENDS:${PN} = "${PN}-no-login"
 RCONFLICTS:${PN}-login = "${PN}-no-login"
