@@ -6,6 +6,7 @@ use crate::guest::journal::{Journal, Mark};
 use crate::project::Project;
 use crate::vm::disk::Disk;
 use crate::vm::machine::Vm;
+use crate::vm::write_log::WriteLog;
 use margo_lab::{DeploymentId, Lab, LabConfig, Service};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,6 +55,8 @@ pub(crate) struct World {
     lab: Option<Arc<Lab>>,
     pub(crate) vm: Option<Vm>,
     pub(crate) disk: Option<Disk>,
+    /// Where everything asked of the disk is recorded, from its beginning.
+    pub(crate) write_log: Option<WriteLog>,
     pub(crate) facts: Facts,
     pub(crate) journal: Journal,
     /// Where the present boot's journal begins.
@@ -87,6 +90,7 @@ impl World {
             lab: None,
             vm: None,
             disk: None,
+            write_log: None,
             facts: Facts::default(),
             journal: Journal::default(),
             boot_mark: Mark::default(),
@@ -127,10 +131,15 @@ impl World {
         self.vm.as_mut().ok_or_else(|| Trouble::new("the device is off: `boot` comes first"))
     }
 
-    /// The disk, which must not be in use.
+    /// The disk, which must not be in use, to be written by the harness.
     pub(crate) fn idle_disk(&self) -> Outcome<&Disk> {
         if self.vm.is_some() {
             return Err(Trouble::new("the device is on: `cut power` or `power off` comes first"));
+        }
+        if self.write_log.is_some() {
+            return Err(Trouble::new(
+                "with --write-log nothing but the device may write its disk: leave this step out",
+            ));
         }
         self.disk.as_ref().ok_or_else(|| Trouble::new("no device yet: begin with `device new`"))
     }
