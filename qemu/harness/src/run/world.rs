@@ -1,5 +1,6 @@
 //! One scenario's world: a lab in this process, a device in QEMU, the apps that are deployed.
 
+use super::steps::patience;
 use crate::error::{Doing as _, Outcome, Trouble};
 use crate::guest::credentials::Credential;
 use crate::guest::journal::{Journal, Mark};
@@ -17,6 +18,8 @@ use tokio::runtime::Handle;
 
 /// The lab as a device in QEMU's user network reaches it.
 pub(crate) const LAB_HOST: &str = "10.0.2.2";
+/// A command in the device that is not waited for otherwise.
+const COMMAND_MAX: Duration = Duration::from_secs(60);
 /// Between two looks at something that tells nobody when it changes.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -151,7 +154,7 @@ impl World {
 
     /// Runs a command in the device; it must end well.
     pub(crate) fn sh(&mut self, command: &str) -> Outcome<String> {
-        let ran = self.vm()?.probe.run(command, Duration::from_secs(60))?;
+        let ran = self.vm()?.probe.run(command, COMMAND_MAX * patience())?;
         if ran.exit == 0 {
             return Ok(ran.output);
         }
