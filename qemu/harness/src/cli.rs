@@ -66,6 +66,9 @@ pub(crate) struct Test {
     /// Keep the disks of scenarios that pass
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Record all that the device of the one named scenario asks of its disk; keeps the disk, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_log: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

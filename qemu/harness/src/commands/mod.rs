@@ -32,8 +32,8 @@ pub(crate) fn run(args: Args) -> Outcome<bool> {
 fn demo(project: &Project, runtime: &tokio::runtime::Handle) -> Outcome<bool> {
     project.require_image()?;
     let scenario = files::read(&project.root.join("qemu/scenarios/demo/demo.scenario"))?;
-    let options = Options { jobs: 1, repeat: 1, is_shown: true, keep: false };
-    let result = suite::one(project, &scenario, 0, options, runtime);
+    let options = Options { jobs: 1, repeat: 1, is_shown: true, keep: false, write_log: None };
+    let result = suite::one(project, &scenario, 0, &options, runtime);
     say(&format!("\nWhat happened\n{}", closing(&result.name, result.timeline)));
     if let Some(why) = &result.why {
         say(why);
