@@ -76,6 +76,8 @@ struct Boots {
     engine: Samples,
     multi_user: Samples,
     running: Samples,
+    /// The last container's start since the engine's start.
+    from_engine: Samples,
 }
 
 impl Boots {
@@ -84,6 +86,7 @@ impl Boots {
         self.engine.push(boot.stamps.engine_s);
         self.multi_user.push(boot.stamps.multi_user_s);
         self.running.push(boot.running_s);
+        self.from_engine.push(boot.running_s - boot.stamps.engine_start_s);
     }
 }
 
@@ -124,6 +127,12 @@ fn figures(agent: &Boots, policy: &Boots) -> Figures {
         ("boot_policy_multi_user_s", policy.multi_user.to_json()),
         ("restore_running_s", agent.running.to_json()),
         ("restore_policy_running_s", policy.running.to_json()),
+        ("restore_from_engine_start_s", agent.from_engine.to_json()),
+        ("restore_policy_from_engine_start_s", policy.from_engine.to_json()),
+        (
+            "restore_from_engine_start_ratio",
+            agent.from_engine.ratios(&policy.from_engine).to_json(),
+        ),
         ("restore_ratio_vs_restart_policy", agent.running.ratios(&policy.running).to_json()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
@@ -247,7 +256,8 @@ mod tests {
 
     #[test]
     fn the_last_start_counts_and_none_may_be_of_an_earlier_boot() {
-        let stamps = Stamps { agent_s: 1.0, engine_s: 1.0, multi_user_s: 1.0, booted_at: 100.0 };
+        let text = "1000000\n1000000\n1000000\n500000\n110\n10\n";
+        let stamps = Stamps::parse(text).unwrap();
         let date = |second: u32| format!("1970-01-01T00:02:{second:02}.5Z");
         assert_eq!(last_start(&stamps, &[date(0), date(9), date(3)]), Some(29.5));
         let earlier = "1970-01-01T00:01:00Z".to_owned();

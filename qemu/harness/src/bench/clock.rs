@@ -5,6 +5,7 @@ use super::samples::seconds;
 /// Prints what [`Stamps::parse`] reads. The two clocks are read one right after the other.
 pub(super) const ASK: &str = "for unit in margo-agent.service docker.service multi-user.target; do \
     systemctl show -P ActiveEnterTimestampMonotonic $unit; done; \
+    systemctl show -P InactiveExitTimestampMonotonic docker.service; \
     read -r up rest </proc/uptime; date +%s.%N; echo $up";
 
 /// When things came up, in seconds since the kernel's start.
@@ -16,6 +17,8 @@ pub(super) struct Stamps {
     pub(super) engine_s: f64,
     /// The boot's target; 0 if not yet.
     pub(super) multi_user_s: f64,
+    /// The engine was started.
+    pub(super) engine_start_s: f64,
     /// The kernel's start, in seconds since 1970.
     pub(super) booted_at: f64,
 }
@@ -26,9 +29,10 @@ impl Stamps {
         let mut lines = text.lines();
         let mut stamp = || lines.next()?.trim().parse().ok().map(seconds);
         let (agent_s, engine_s, multi_user_s) = (stamp()?, stamp()?, stamp()?);
+        let engine_start_s = stamp()?;
         let mut clock = || lines.next()?.trim().parse::<f64>().ok();
         let (now, up) = (clock()?, clock()?);
-        Some(Self { agent_s, engine_s, multi_user_s, booted_at: now - up })
+        Some(Self { agent_s, engine_s, multi_user_s, engine_start_s, booted_at: now - up })
     }
 
     /// A date of the engine in seconds since the kernel's start; negative when it is of an earlier boot.
@@ -80,12 +84,14 @@ mod tests {
 
     #[test]
     fn stamps_and_dates_share_the_kernels_start() {
-        let stamps = Stamps::parse("12500000\n0\n20000000\n1764221800.250000000\n30.25\n").unwrap();
+        let stamps =
+            Stamps::parse("12500000\n0\n20000000\n7000000\n1764221800.250000000\n30.25\n").unwrap();
         assert_eq!((stamps.agent_s, stamps.engine_s, stamps.multi_user_s), (12.5, 0.0, 20.0));
+        assert_eq!(stamps.engine_start_s, 7.0);
         assert_eq!(stamps.booted_at, 1_764_221_770.0);
         assert_eq!(stamps.since_boot("2025-11-27T05:36:31.5Z"), Some(21.5));
         assert!(stamps.since_boot("2025-11-27T05:36:00Z").unwrap() < 0.0, "an earlier boot");
         assert_eq!(Stamps::parse("1\n2\n"), None);
-        assert_eq!(Stamps::parse("infinity?\n2\n3\n4\n5\n"), None);
+        assert_eq!(Stamps::parse("infinity?\n2\n3\n4\n5\n6\n"), None);
     }
 }
