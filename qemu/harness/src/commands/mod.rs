@@ -3,6 +3,7 @@
 mod play;
 mod test;
 
+use crate::bench;
 use crate::cli::{Args, Command};
 use crate::error::{Doing as _, Outcome};
 use crate::project::Project;
@@ -18,6 +19,7 @@ pub(crate) fn run(args: Args) -> Outcome<bool> {
         Command::Test(test) => test::run(&project, &test, runtime.handle()),
         Command::Demo => demo(&project, runtime.handle()),
         Command::Run(play) => play::run(&project, &play, runtime.handle()),
+        Command::Bench(taken) => bench::run(&project, &taken, runtime.handle()),
         Command::Docs => {
             for (path, text) in files::pages(&project.root)? {
                 std::fs::write(&path, text).doing(format!("cannot write {}", path.display()))?;
