@@ -6,7 +6,7 @@ build_agent() {
     command -v cargo >/dev/null || die "cargo is missing" "install Rust (rustup, or your distribution's package), then run this again"
     native=$PWD/target/device/release
     programs=$native
-    compiler=$(rustc --version)
+    compiler="$(rustc --version), $(cc --version | head -n 1)"
     step agent "building the agent" release_cargo build -p margo-agent -p margo-boot-env
     [ "$arch" = "$(dpkg --print-architecture)" ] || cross_build_agent
 }

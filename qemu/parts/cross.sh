@@ -49,5 +49,6 @@ cross_build_agent() {
     step "fetch-$arch" "fetching the agent's crates" cargo fetch --locked
     step "agent-$arch" "building the agent for $arch (the first time some minutes)" \
         cross_cargo build --release --locked -p margo-agent -p margo-boot-env --bins
+    compiler=$(dpkg-query --admindir="$cross/var/lib/dpkg" -W -f '${Package} ${Version} ' rustc "gcc-${cross_triple//_/-}")
     programs=$PWD/target/cross/$cross_target/release
 }
