@@ -68,7 +68,7 @@ impl World {
         let bytes = std::fs::read(package.join(SETTINGS)).doing(SETTINGS)?;
         self.send_file(&bytes, "/etc/margo-agent/config.d/50-provisioned.toml")?;
         self.sh(
-            "chmod 0600 /etc/margo-agent/identity/svid.key; sync; systemctl restart margo-agent",
+            "chmod 0600 /etc/margo-agent/identity/svid.key; sync; systemctl restart --no-block margo-agent",
         )
         .map(drop)
     }
