@@ -1,5 +1,6 @@
 //! One scenario's world: a lab in this process, a device in QEMU, the apps that are deployed.
 
+use super::steps::patience;
 use crate::error::{Doing as _, Outcome, Trouble};
 use crate::guest::credentials::Credential;
 use crate::guest::journal::{Journal, Mark};
@@ -14,6 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
+/// A command in the device, where nothing else is said.
+const COMMAND_MAX: Duration = Duration::from_secs(60);
 /// The lab as a device in QEMU's user network reaches it.
 pub(crate) const LAB_HOST: &str = "10.0.2.2";
 /// Between two looks at something that tells nobody when it changes.
@@ -142,7 +145,7 @@ impl World {
 
     /// Runs a command in the device; it must end well.
     pub(crate) fn sh(&mut self, command: &str) -> Outcome<String> {
-        let ran = self.vm()?.probe.run(command, Duration::from_secs(60))?;
+        let ran = self.vm()?.probe.run(command, COMMAND_MAX * patience())?;
         if ran.exit == 0 {
             return Ok(ran.output);
         }
