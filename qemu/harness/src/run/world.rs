@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
+/// A command in the device, where nothing else is said.
+const COMMAND_MAX: Duration = Duration::from_secs(60);
 /// The lab as a device in QEMU's user network reaches it.
 pub(crate) const LAB_HOST: &str = "10.0.2.2";
 /// A command in the device that is not waited for otherwise.
