@@ -1,6 +1,7 @@
 //! systemd credentials in the machine's SMBIOS tables: the test's own units, and provisioning packages.
 
 use crate::error::{Doing as _, Outcome};
+use crate::run::steps::allowance;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::path::{Path, PathBuf};
@@ -48,16 +49,18 @@ StandardOutput=file:/dev/virtio-ports/margo.journal
 /// The lab's registry speaks HTTP. The engine takes that from loopback only, unless told.
 const ENGINE: &str = "[Service]\nEnvironment=DOCKER_OPTS=--insecure-registry=10.0.2.0/24\n";
 
-/// A guard's deadline that a test can wait for; still beyond the agent's own (`provision::TRIAL_TIMEOUT_SECS`).
-const GUARD: &str = "[Timer]\nOnBootSec=\nOnBootSec=300s\n";
+/// A guard's deadline that a test can wait for, in seconds; still beyond the agent's own (`provision::TRIAL_TIMEOUT_SECS`).
+const GUARD_SECS: u32 = 300;
 
 /// The units every device under test gets.
 pub(crate) fn of_harness() -> Vec<Credential> {
+    let guard_secs = GUARD_SECS * allowance();
+    let guard = format!("[Timer]\nOnBootSec=\nOnBootSec={guard_secs}s\n");
     vec![
         Credential::new("systemd.extra-unit.margo-probe.service", PROBE),
         Credential::new("systemd.extra-unit.margo-journal.service", JOURNAL),
         Credential::new("systemd.unit-dropin.docker.service", ENGINE),
-        Credential::new("systemd.unit-dropin.margo-trial-guard.timer", GUARD),
+        Credential::new("systemd.unit-dropin.margo-trial-guard.timer", guard),
         Credential::new(
             "systemd.unit-dropin.sysinit.target",
             "[Unit]\nWants=margo-probe.service margo-journal.service\n",

@@ -1,5 +1,6 @@
 //! Bringing a device its identity and settings: on a stick, as credentials, or by hand.
 
+use super::steps::allowance;
 use super::world::World;
 use crate::error::{Doing as _, Outcome, Trouble};
 use crate::guest::credentials::Credential;
@@ -104,9 +105,10 @@ impl World {
             "device.id = \"lab-device\"\ndevice.vendor = \"Lab\"\ndevice.model_number = \"Q1\"\n\
              device.serial_number = \"1\"\ndevice.otel_collector = true\n\
              device.otel_http_endpoint = \"http://127.0.0.1:4318\"\nwfm.url = \"{}\"\nwfm.poll_interval_secs = 2\n\
-             retry.initial_ms = 500\nretry.max_ms = 4000\nfirmware.trial_timeout_secs = {TRIAL_TIMEOUT_SECS}\n\
+             retry.initial_ms = 500\nretry.max_ms = 4000\nfirmware.trial_timeout_secs = {}\n\
              firmware.healthy_window_secs = {HEALTHY_WINDOW_SECS}\nfirmware.check_interval_secs = 2\n",
-            lab.endpoints().wfm_url
+            lab.endpoints().wfm_url,
+            TRIAL_TIMEOUT_SECS * allowance()
         ));
         for line in &self.facts.settings {
             text.push_str(line);

@@ -13,6 +13,11 @@ pub(crate) fn patience() -> u32 {
     text.parse().unwrap_or(1).clamp(1, 100)
 }
 
+/// How many times as long the device's own limits are that the harness sets: they allow for three times as slow a device.
+pub(crate) fn allowance() -> u32 {
+    (patience() / 3).max(1)
+}
+
 /// Carries a step out and notes it.
 pub(crate) fn run(world: &mut World, step: &Step, timeline: &mut Timeline) -> Outcome {
     let began = Instant::now();
