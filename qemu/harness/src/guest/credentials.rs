@@ -1,7 +1,7 @@
 //! systemd credentials in the machine's SMBIOS tables: the test's own units, and provisioning packages.
 
 use crate::error::{Doing as _, Outcome};
-use crate::run::steps::patience;
+use crate::run::steps::allowance;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::path::{Path, PathBuf};
@@ -51,19 +51,17 @@ const ENGINE: &str = "[Service]\nEnvironment=DOCKER_OPTS=--insecure-registry=10.
 
 /// How long a trial may last, in seconds since the boot: emulated, a boot with all workloads takes about one minute.
 const TRIAL_TIMEOUT_SECS: u32 = 240;
-/// The most, on slow machines: the guard's own ten minutes less a minute.
-const TRIAL_TIMEOUT_SECS_MAX: u32 = 540;
 /// The guard comes so long after it.
 const GUARD_LATER_SECS: u32 = 60;
 
-/// The agent's deadline for a trial that a test can wait for, times the patience as all limits here.
-pub(crate) fn trial_timeout_secs(patience: u32) -> u32 {
-    TRIAL_TIMEOUT_SECS.saturating_mul(patience).min(TRIAL_TIMEOUT_SECS_MAX)
+/// The agent's deadline for a trial.
+pub(crate) fn trial_timeout_secs() -> u32 {
+    TRIAL_TIMEOUT_SECS.saturating_mul(allowance())
 }
 
 /// The guard's deadline, beyond the agent's own.
 fn guard() -> String {
-    let deadline_secs = trial_timeout_secs(patience()) + GUARD_LATER_SECS;
+    let deadline_secs = trial_timeout_secs() + GUARD_LATER_SECS;
     format!("[Timer]\nOnBootSec=\nOnBootSec={deadline_secs}s\n")
 }
 

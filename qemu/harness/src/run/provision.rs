@@ -1,6 +1,5 @@
 //! Bringing a device its identity and settings: on a stick, as credentials, or by hand.
 
-use super::steps::patience;
 use super::world::World;
 use crate::error::{Doing as _, Outcome, Trouble};
 use crate::guest::credentials::{Credential, trial_timeout_secs};
@@ -97,7 +96,7 @@ impl World {
 
     fn settings(&self) -> Outcome<String> {
         let lab = self.lab()?;
-        let trial_timeout_secs = trial_timeout_secs(patience());
+        let trial_timeout_secs = trial_timeout_secs();
         let mut text = HEADER.to_owned();
         // Dotted keys at the top, so that a scenario's own lines can stand beside them.
         text.push_str(&format!(
