@@ -73,8 +73,8 @@ payload_is_equal() {
 check "both carry the same, byte for byte" payload_is_equal
 
 closed_tmpdir() {
-    mkdir -p -m 755 "$elsewhere/open" && mkdir -p -m 700 "$elsewhere/closed/inside"
-    chmod 711 "$elsewhere" && chmod 700 "$elsewhere/closed"
+    mkdir -p "$elsewhere/open" "$elsewhere/closed/inside"
+    chmod 755 "$elsewhere" "$elsewhere/open" && chmod 700 "$elsewhere/closed"
     [ "$(TMPDIR=$elsewhere/open open_tmpdir)" = "$elsewhere/open" ]
     [ "$(TMPDIR=$elsewhere/closed/inside open_tmpdir)" = /tmp ]
     [ "$(TMPDIR=$elsewhere/nowhere open_tmpdir)" = /tmp ]
