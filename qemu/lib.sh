@@ -89,13 +89,23 @@ debian_sources() {
     [ -z "$security" ] || echo "deb $security $suite-security main"
 }
 
+# Where roots are unpacked. Without root their users are subordinate ids, to whom a TMPDIR in a closed home is closed.
+open_tmpdir() {
+    local path=${TMPDIR:-/tmp}
+    while [ "$path" != / ]; do
+        case $(stat -c %A "$path" 2>/dev/null) in d*[xt]) ;; *) echo /tmp; return 0 ;; esac
+        path=$(dirname "$(realpath "$path")")
+    done
+    echo "${TMPDIR:-/tmp}"
+}
+
 # make_root ARCH LIST OUTPUT [OPTION…]: a Debian root with the packages of a list, as a tar archive. Packages are kept.
 make_root() {
     local arch=$1 list=$2 output=$3 cache=$built/cache/$1 sources
     shift 3
     mkdir -p "$cache"
     sources=$(debian_sources)
-    printf '%s\n' "$sources" | sed '/^$/d' | mmdebstrap --variant=minbase --format=tar --architectures="$arch" \
+    printf '%s\n' "$sources" | sed '/^$/d' | TMPDIR=$(open_tmpdir) mmdebstrap --variant=minbase --format=tar --architectures="$arch" \
         --include="$(packages_of "$list")" \
         --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
         --aptopt='Acquire::Languages "none"' \

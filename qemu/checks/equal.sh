@@ -72,6 +72,15 @@ payload_is_equal() {
 }
 check "both carry the same, byte for byte" payload_is_equal
 
+closed_tmpdir() {
+    mkdir -p "$elsewhere/open" "$elsewhere/closed/inside"
+    chmod 755 "$elsewhere" "$elsewhere/open" && chmod 700 "$elsewhere/closed"
+    [ "$(TMPDIR=$elsewhere/open open_tmpdir)" = "$elsewhere/open" ]
+    [ "$(TMPDIR=$elsewhere/closed/inside open_tmpdir)" = /tmp ]
+    [ "$(TMPDIR=$elsewhere/nowhere open_tmpdir)" = /tmp ]
+}
+check "roots are not unpacked where subordinate users cannot get to" closed_tmpdir
+
 # A machine without the right to install, and a user without subordinate ids: told, with the way on.
 tells() {
     local text=$1
