@@ -20,8 +20,6 @@ use tokio::runtime::Handle;
 const COMMAND_MAX: Duration = Duration::from_secs(60);
 /// The lab as a device in QEMU's user network reaches it.
 pub(crate) const LAB_HOST: &str = "10.0.2.2";
-/// A command in the device that is not waited for otherwise.
-const COMMAND_MAX: Duration = Duration::from_secs(60);
 /// Between two looks at something that tells nobody when it changes.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Looking costs the device work, which is slow when it is emulated: it gets so many times as long to itself.
