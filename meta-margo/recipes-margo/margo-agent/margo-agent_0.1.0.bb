@@ -38,6 +38,9 @@ inherit cargo cargo-update-recipe-crates systemd useradd
 CARGO_BUILD_FLAGS += "--package margo-agent --package margo-boot-env --bins"
 # Symbols go into the -dbg package, which is made by Yocto.
 export CARGO_PROFILE_RELEASE_STRIP = "none"
+# The one for the build host only writes texts: it need not be small, and is compiled in a fraction of the time.
+CARGO_PROFILE_RELEASE_LTO:class-native = "off"
+CARGO_PROFILE_RELEASE_LTO[export] = "1"
 
 do_configure:append() {
     for member in ${OTHER_MEMBERS}; do
