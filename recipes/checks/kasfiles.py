@@ -7,6 +7,7 @@ import jsonschema
 import yaml
 from kas import configschema
 from kas.includehandler import IncludeHandler
+from kas.kasusererror import KasUserError
 
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
@@ -47,9 +48,6 @@ def check(layer, report):
             if not owner_of(file).exists():
                 case.fault(file, 0, f"there is no {owner_of(file).name}", "remove the lock file, or rename it")
     for file in layer.kas_files():
-        # The others are parts, to be included or added behind a colon.
-        if not merged(file)[0].get("machine"):
-            continue
         with report.case(f"kas: {file.name} put together") as case:
             check_merged(layer, case, file)
 
@@ -121,7 +119,14 @@ def check_merged(layer, case, file):
         if isinstance(include, str) and not (layer.project / include).is_file():
             case.fault(file, line_at(node, ["header", "includes", number]), f"there is no {include}",
                        "name the file from the project's directory on")
-    config, missing = merged(file)
+    try:
+        config, missing = merged(file)
+    except KasUserError as problem:
+        case.fault(file, 0, str(problem), "correct the file, or what it includes")
+        return
+    if not config.get("machine"):
+        # A part, to be included or added behind a colon.
+        return
     if missing:
         case.fault(file, 0, f"includes from repositories that are not there: {missing}", "name only files of the project")
     recipes = {re.sub(r"(_.*)?\.bb$", "", recipe.name) for recipe in layer.metadata(".bb")}

@@ -18,6 +18,7 @@ class Layer:
         self.project = Path(project).resolve()
         self.path = self.project / "meta-margo"
         self.recipes = self.project / "recipes"
+        self.explained = self.recipes / "checks" / "oelint-explained"
 
     def metadata(self, *kinds):
         """BitBake's files of the layer, in a fixed order; `os/` holds the device's own files, not BitBake's."""

@@ -11,21 +11,20 @@ from pathlib import Path
 from layer import SERIES
 from variables import documented
 
-EXPLAINED = Path(__file__).parent / "oelint-explained"
 # Asks the internet whether a page is there: the answer is no property of the layer.
 LEFT_OUT = "oelint.vars.homepageping"
 FINDING = re.compile(r"^(.+?)\|(-?\d+)\|(\w+)\|([\w.-]+)\|(.*)$")
 
 
-def explanations(case):
+def explanations(layer, case):
     """Lines of `RULE FILES REASON`: the rule, files of the layer as a shell pattern, and why."""
-    known = []
-    for number, line in enumerate(EXPLAINED.read_text().splitlines(), 1):
+    known, explained = [], layer.explained
+    for number, line in enumerate(explained.read_text().splitlines(), 1):
         if not line or line.startswith("#"):
             continue
         words = line.split(None, 2)
         if len(words) < 3:
-            case.fault(EXPLAINED, number, "an explanation has a rule, files and a reason", "complete the line")
+            case.fault(explained, number, "an explanation has a rule, files and a reason", "complete the line")
         else:
             known.append((number, words[0], words[1]))
     return known
@@ -60,7 +59,7 @@ def check(layer, report):
     """Each finding needs an explanation, each explanation a finding."""
     with report.case("lint: oelint-adv") as case, tempfile.TemporaryDirectory() as scratch:
         files = layer.metadata()
-        known, needed = explanations(case), set()
+        known, needed = explanations(layer, case), set()
         for file, number, rule, message in findings(layer, files, case, Path(scratch)):
             inside = str(Path(file).relative_to(layer.path))
             why = [k for k in known if fnmatch.fnmatch(rule, k[1]) and fnmatch.fnmatch(inside, k[2])]
@@ -70,7 +69,7 @@ def check(layer, report):
                            "do what the rule says, or give the reason in recipes/checks/oelint-explained")
         for number, rule, pattern in known:
             if (number, rule, pattern) not in needed:
-                case.fault(EXPLAINED, number, f"nothing is found any more for {rule} in {pattern}", "take the line out")
+                case.fault(layer.explained, number, f"nothing is found any more for {rule} in {pattern}", "take the line out")
     with report.case("lint: no silent exceptions in the files") as case:
         for file in files:
             for number, line in enumerate(file.read_text().splitlines(), 1):

@@ -150,6 +150,15 @@ class Parse:
             step = "correct the class's name; if openembedded-core has it, add it to recipes/checks/standin.py"
         self.fault(*place, text, step)
 
+    def functions(self, data):
+        """Functions that our layer defines or adds to, and where; `do_x:append` counts as do_x."""
+        places = {}
+        for name in data.keys():
+            file = data.getVarFlag(name, "filename", False)
+            if file and str(file).startswith(str(self.layer.path)):
+                places.setdefault(name.split(":")[0], (file, int(data.getVarFlag(name, "lineno", False) or 0)))
+        return places
+
     def place(self, data, variable):
         """File and line of the last assignment in our layer; None where the layer does not set it."""
         found = None
@@ -161,13 +170,12 @@ class Parse:
     def expand(self, data):
         """Every variable that our layer sets, with its flags, must expand without an error and without a rest."""
         known = set(data.keys()) | known_to_core()
+        for function, place in self.functions(data).items():
+            if not data.getVarFlag(function, "python", False):
+                self.left_over(data, place, function, data.getVar(function) or "", known, shell=True)
         for variable in sorted(data.keys()):
             place = self.place(data, variable)
-            if variable.startswith("__") or not place:
-                continue
-            if data.getVarFlag(variable, "func", False):
-                if not data.getVarFlag(variable, "python", False):
-                    self.left_over(data, place, variable, data.getVar(variable, False) or "", known, shell=True)
+            if variable.startswith("__") or not place or data.getVarFlag(variable, "func", False):
                 continue
             for flag, value in [(None, None), *(data.getVarFlags(variable) or {}).items()]:
                 what = f"{variable}[{flag}]" if flag else variable
@@ -194,15 +202,11 @@ class Parse:
 
     def tasks(self, file, data):
         """Every function through BitBake's shell and Python parsers."""
-        for variable in sorted(data.keys()):
-            place = self.place(data, variable)
-            if not place or not data.getVarFlag(variable, "func", False):
-                continue
+        for variable, place in sorted(self.functions(data).items()):
             body = data.getVar(variable) or ""
             try:
                 with contextlib.redirect_stderr(io.StringIO()):
                     if data.getVarFlag(variable, "python", False):
-                        compile(f"def {re.sub(r'[^A-Za-z0-9_]', '_', variable)}():\n{body}\n    pass" if body.strip() else "", "x", "exec")
                         bb.codeparser.PythonParser(variable, bb.data.logger).parse_python(body, filename=place[0])
                     else:
                         bb.codeparser.ShellParser(variable, bb.data.logger).parse_shell(body)

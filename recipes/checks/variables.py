@@ -38,6 +38,9 @@ def check(layer, report):
     """Both directions, against the table of the layer's README; and the names that recipes/ uses."""
     readme = layer.path / "README.md"
     with report.case("variables: the table of meta-margo/README.md and the layer") as case:
+        if not readme.exists():
+            case.fault(readme, 0, "is not there", "write it, with a table of the layer's variables")
+            return
         rows, places = documented(readme.read_text()), used(layer)
         for name in sorted(places.keys() - rows.keys()):
             case.fault(*places[name], f"{name} is used and not documented",
@@ -49,7 +52,7 @@ def check(layer, report):
                 case.fault(readme, numbers[1], f"{name} is documented twice", "leave one row")
     with report.case("variables: those of recipes/ exist") as case:
         known = documented(readme.read_text())
-        for file in [*layer.kas_files(), layer.recipes / "README.md"]:
+        for file in [*layer.kas_files(), *sorted(layer.recipes.glob("*.md"))]:
             for number, line in enumerate(file.read_text().splitlines(), 1):
                 for name in NAME.findall(line):
                     if name not in known and not name.startswith(("MARGO_QEMU_", "MARGO_UPSTREAM_", "MARGO_TOOLS_")):
