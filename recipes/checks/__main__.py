@@ -1,6 +1,7 @@
 """recipes/check without its installation: the checks that need packages only."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -9,9 +10,20 @@ import crates
 import kasfiles
 import lint
 import shared
+import upstream
 import variables
 from layer import Layer
 from report import Report
+
+def with_checkouts(layer, report):
+    """The full form, where it is possible."""
+    directory = os.environ.get("MARGO_UPSTREAM_LAYERS", "")
+    if directory:
+        upstream.check(layer, report, directory)
+        return
+    report.skip("upstream", "MARGO_UPSTREAM_LAYERS does not name a directory with checkouts of the upstream layers. "
+                "NOT CHECKED: bitbake -p, bitbake -g, yocto-check-layer (recipes/README.md tells how)")
+
 
 CHECKS = {
     "lint": [lint.check],
@@ -21,6 +33,7 @@ CHECKS = {
     "rust": [crates.check_rust],
     "variables": [variables.check],
     "shared": [shared.check],
+    "upstream": [with_checkouts],
 }
 
 

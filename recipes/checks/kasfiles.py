@@ -76,29 +76,38 @@ def check_lock(case, file):
     """Each repository that is fetched has a branch in the file and a commit in its lock; the lock has no others."""
     data, node = load(file)
     lock_file = file.with_name(f"{file.stem}.lock.yml")
-    locked, lock_node = {}, None
+    commits, lock_node = {}, None
     if lock_file.exists():
         lock, lock_node = load(lock_file)
-        locked = {name: entry.get("commit") for name, entry in lock["overrides"]["repos"].items()}
+        commits = {name: entry.get("commit") for name, entry in lock["overrides"]["repos"].items()}
     fetched = {name: repo for name, repo in (data.get("repos") or {}).items() if repo and repo.get("url")}
     again = f"kas lock --update recipes/{file.name}"
     for name, repo in fetched.items():
         line = line_at(node, ["repos", name])
         if not repo.get("branch"):
             case.fault(file, line, f"{name} has no branch", "name the branch that the commit of the lock lies on")
-        if name not in locked:
+        if name not in commits:
             case.fault(file, line, f"{name} is not in {lock_file.name}", again)
-        if repo.get("commit") and repo["commit"] != locked.get(name):
+        if repo.get("commit") and repo["commit"] != commits.get(name):
             case.fault(file, line_at(node, ["repos", name, "commit"]), f"{name} has another commit in {lock_file.name}",
                        "leave the commit to the lock file")
         if not repo["url"].startswith("https://"):
             case.fault(file, line, f"{name} is not fetched by https", "use the project's https address")
-    for name, commit in locked.items():
+    for name, commit in commits.items():
         line = line_at(lock_node, ["overrides", "repos", name])
         if name not in fetched:
             case.fault(lock_file, line, f"{name} is locked and not fetched by {file.name}", again)
         if not COMMIT.match(str(commit)):
             case.fault(lock_file, line, f"{commit} is no full commit", again)
+
+
+def locked(layer):
+    """Every locked repository and its commit."""
+    commits = {}
+    for file in sorted(layer.recipes.glob("*.lock.yml")):
+        for name, entry in load(file)[0]["overrides"]["repos"].items():
+            commits[name] = entry["commit"]
+    return commits
 
 
 def merged(file):

@@ -39,6 +39,7 @@ class Report:
     def case(self, name):
         """Looks at one thing. A surprise is a fault of the case and does not stop the others."""
         case, began = Case(self.project), time.monotonic()
+        print(f"{name} ... ", end="", file=self.out, flush=True)
         try:
             yield case
         except Exception as problem:  # noqa: BLE001  whatever it is, the reader must hear of it
@@ -48,7 +49,7 @@ class Report:
             case.fault(where.tb_frame.f_code.co_filename, where.tb_lineno, f"{type(problem).__name__}: {problem}",
                        "the check itself stumbled: correct what it read, or the check")
         took = time.monotonic() - began
-        self.say(f"{name} ... {'FAILED' if case.faults else 'ok'}{f' ({took:.0f} s)' if took >= 2 else ''}")
+        self.say(f"{'FAILED' if case.faults else 'ok'}{f' ({took:.0f} s)' if took >= 2 else ''}")
         fresh = [fault for fault in case.faults if fault not in self.told]
         for fault in fresh:
             self.say(f"  error: {fault}")
