@@ -2,8 +2,7 @@
 # The disk image: partition table, boot loader, boot environment, the root image in slot A. Sourced by build.
 # Neither root nor loop devices are needed: each partition is made as a file and copied to its place.
 
-grub_modules=(part_gpt fat squash4 gzio lzopio xzio normal configfile linux loadenv test echo true probe regexp boot
-    reboot sleep serial terminal terminfo minicmd)
+mapfile -t grub_modules < <(sed 's/ *#.*//; /^$/d' meta-margo/os/boot/grub-modules)
 
 # GRUB as one file; it goes on with /grub/grub.cfg of the partition it was loaded from.
 make_grub() {

@@ -1,8 +1,8 @@
 SUMMARY = "The OS of a Margo device"
-DESCRIPTION = "A read-only slot image for A/B updates and a disk image to flash, with the agent, Docker and RAUC."
-HOMEPAGE = "https://margo.org"
+DESCRIPTION = "A read-only image for the slots A and B, and a disk image to flash: the agent, Docker, RAUC. Nobody can log in."
+HOMEPAGE = "https://github.com/margo/margo-agent"
+BUGTRACKER = "https://github.com/margo/margo-agent/issues"
+SECTION = "images"
 LICENSE = "Apache-2.0"
 
-inherit core-image margo-image
-
-IMAGE_INSTALL = "packagegroup-core-boot packagegroup-margo kernel-image ${CORE_IMAGE_EXTRA_INSTALL}"
+require margo-image.inc

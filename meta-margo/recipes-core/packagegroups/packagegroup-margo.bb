@@ -1,27 +1,36 @@
 SUMMARY = "What makes an image the OS of a Margo device"
-HOMEPAGE = "https://margo.org"
+DESCRIPTION = "The agent, the device OS around it, RAUC and the container engine. Each line that the Debian-based image \
+has as a package of its own (qemu/packages/device) has its counterpart here."
+HOMEPAGE = "https://github.com/margo/margo-agent"
+BUGTRACKER = "https://github.com/margo/margo-agent/issues"
+SECTION = "base"
 LICENSE = "Apache-2.0"
 
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 inherit packagegroup
 
+PACKAGES = "${PN} ${PN}-engine"
+
 RDEPENDS:${PN} = "\
     ca-certificates \
-    dosfstools \
     e2fsprogs-e2fsck \
-    e2fsprogs-resize2fs \
     iproute2 \
     kmod \
     margo-agent \
     margo-boot-env \
     margo-os \
     margo-rauc-conf \
+    margo-site \
     margoctl \
+    ${MARGO_BOOT_PACKAGES} \
     rauc \
     rauc-service \
-    ${MARGO_ENGINE} \
 "
 
-# The container engine. Empty: an image without one, whose agent says that it has none.
-MARGO_ENGINE ??= "docker-moby"
+# What a slot brings for the boot loader that starts it.
+MARGO_BOOT_PACKAGES ?= "${@'margo-grub' if d.getVar('MARGO_BOOT') == 'grub' else 'margo-uboot'}"
+
+# What runs the workloads; conf/distro/include/margo.inc says which.
+SUMMARY:${PN}-engine = "The container engine of a Margo device"
+RDEPENDS:${PN}-engine = "${MARGO_ENGINE}"
