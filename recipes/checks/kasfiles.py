@@ -165,10 +165,11 @@ def local_conf(config):
 
 
 def builds(layer):
-    """(name, machine, local.conf) of each kas file that is built: those with a machine."""
+    """(name, machine, distro, local.conf, targets) of each kas file that is built: those with a machine."""
     found = []
     for file in layer.kas_files():
         config, _ = merged(file)
         if config.get("machine"):
-            found.append((file.name, config["machine"], config.get("distro", ""), local_conf(config)))
+            found.append((file.name, config["machine"], config.get("distro", ""), local_conf(config),
+                          [target.split(":")[0] for target in config.get("target", [])]))
     return found

@@ -50,7 +50,7 @@ class Parse:
     def __init__(self, layer, scratch, extra):
         self.layer, self.scratch = layer, scratch
         self.collections = ["core", "rauc"] + (["virtualization-layer", "raspberrypi"] if extra else [])
-        self.faults, self.read = [], set()
+        self.faults, self.read, self.skipped, self.parsed = [], set(), {}, set()
         self.log = Log()
         logging.getLogger("BitBake").addHandler(self.log)
         logging.getLogger("BitBake").setLevel(logging.WARNING)
@@ -123,9 +123,6 @@ class Parse:
         except bb.BBHandledException:
             self.take_log(file)
             return
-        except bb.parse.SkipRecipe as why:
-            self.fault(file, 0, f"skipped itself: {why}", "give the configuration what the recipe asks for")
-            return
         except Exception as problem:  # noqa: BLE001  the parser's errors have no common base
             self.complain(file, problem)
             return
@@ -133,9 +130,11 @@ class Parse:
         for name, data in variants.items():
             self.note_read(data)
             skipped = data.getVar("__SKIPPED", False)
-            if skipped and "virtual:" not in name:
-                self.fault(file, 0, f"skipped itself: {skipped}", "give the configuration what the recipe asks for")
+            if skipped:
+                if "virtual:" not in name:
+                    self.skipped[file] = str(skipped)
                 continue
+            self.parsed.add(file)
             self.expand(data)
             self.tasks(file, data)
             self.sources(file, data)
@@ -153,7 +152,7 @@ class Parse:
     def functions(self, data):
         """Functions that our layer defines or adds to, and where; `do_x:append` counts as do_x."""
         places = {}
-        for name in data.keys():
+        for name in sorted(data.keys()):
             file = data.getVarFlag(name, "filename", False)
             if file and str(file).startswith(str(self.layer.path)):
                 places.setdefault(name.split(":")[0], (file, int(data.getVarFlag(name, "lineno", False) or 0)))
@@ -170,12 +169,13 @@ class Parse:
     def expand(self, data):
         """Every variable that our layer sets, with its flags, must expand without an error and without a rest."""
         known = set(data.keys()) | known_to_core()
-        for function, place in self.functions(data).items():
+        functions = self.functions(data)
+        for function, place in functions.items():
             if not data.getVarFlag(function, "python", False):
                 self.left_over(data, place, function, data.getVar(function) or "", known, shell=True)
         for variable in sorted(data.keys()):
             place = self.place(data, variable)
-            if variable.startswith("__") or not place or data.getVarFlag(variable, "func", False):
+            if variable.startswith("__") or not place or variable in functions or data.getVarFlag(variable, "func", False):
                 continue
             for flag, value in [(None, None), *(data.getVarFlags(variable) or {}).items()]:
                 what = f"{variable}[{flag}]" if flag else variable
@@ -256,7 +256,8 @@ def main():
     except Exception as problem:  # noqa: BLE001  whatever the configuration makes BitBake raise
         parse.complain(parse.layer.path / "conf" / "layer.conf", problem)
     parse.take_log(parse.layer.path / "conf" / "layer.conf")
-    print(json.dumps({"faults": parse.faults, "read": sorted(parse.read)}))
+    print(json.dumps({"faults": parse.faults, "read": sorted(parse.read), "skipped": parse.skipped,
+                      "parsed": sorted(parse.parsed)}))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ LAYERS = {
     "core": ("openembedded-core/meta", [
         "allarch", "bash-completion", "cargo", "cargo-update-recipe-crates", "core-image", "deploy", "features_check", "image",
         "image-artifact-names", "native", "nopackages", "packagegroup", "rm_work", "systemd", "useradd",
-    ], []),
+    ], ["linux-yocto"]),
     "rauc": ("meta-rauc", ["bundle"], []),
     "virtualization-layer": ("meta-virtualization", [], []),
     "raspberrypi": ("meta-raspberrypi", [], []),
@@ -67,6 +67,7 @@ systemd_system_unitdir = "${systemd_unitdir}/system"
 require conf/local.conf
 include conf/machine/${MACHINE}.conf
 include conf/distro/${DISTRO}.conf
+DISTRO_FEATURES:append = "${@' systemd usrmerge' if d.getVar('INIT_MANAGER') == 'systemd' else ''}"
 """
 
 BASE_CLASS = r"""
@@ -100,7 +101,7 @@ def write(directory, collections):
                 (path / folder / f"{name}.bbclass").write_text(f"# stands in for {name}\n")
         (path / "recipes").mkdir()
         for name in recipes:
-            (path / "recipes" / f"{name}.bb").write_text(f'SUMMARY = "stands in for {name}"\n')
+            (path / "recipes" / f"{name}_1.0.bb").write_text(f'SUMMARY = "stands in for {name}"\n')
         if collection == "core":
             conf.append(f'LAYERSERIES_CORENAMES = "{SERIES}"')
             (path / "conf" / "bitbake.conf").write_text(BITBAKE_CONF)
