@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bitbake
 import crates
+import guide
 import kasfiles
 import lint
 import shared
@@ -33,6 +34,7 @@ CHECKS = {
     "rust": [crates.check_rust],
     "variables": [variables.check],
     "shared": [shared.check],
+    "guide": [guide.check],
     "upstream": [with_checkouts],
 }
 

@@ -93,6 +93,7 @@ FAULTS = [
     ("a kas file with another revision", "kas", replace("recipes/base.yml", r"^    branch: wrynose", f"    branch: wrynose\n    commit: {COMMIT}"),
      r"base\.yml:\d+: openembedded-core has another commit in base\.lock\.yml"),
     ("a repository without a branch", "kas", replace("recipes/base.yml", r"^    branch: wrynose\n", ""), r"base\.yml:\d+: openembedded-core has no branch"),
+    ("a repository of another series", "kas", replace("recipes/base.yml", r"^    branch: wrynose$", "    branch: scarthgap"), r"base\.yml:\d+: openembedded-core is on scarthgap"),
     ("a lock file of no kas file", "kas", copied("recipes/base.lock.yml", "recipes/old.lock.yml"), r"old\.lock\.yml: there is no old\.yml"),
     ("a target without a recipe", "kas", replace("recipes/base.yml", "^  - margo-image$", "  - margo-imag"), r"qemux86-64\.yml:\d+: the layer has no recipe margo-imag"),
     ("an include that is not there", "kas", replace("recipes/ci.yml", "recipes/qemux86-64.yml", "recipes/qemux86.yml"), r"ci\.yml.*qemux86\.yml"),
@@ -133,6 +134,13 @@ FAULTS = [
     ("a variable that is not used", "variables", append(README, "| `MARGO_UNUSED` | nothing |"), r"README\.md:\d+: MARGO_UNUSED is documented and used nowhere"),
     ("a variable with two rows", "variables", append(README, "| `MARGO_KEYRING` | again |"), r"README\.md:\d+: MARGO_KEYRING is documented twice"),
     ("the guide has another name", "variables", append("recipes/README.md", "Set `MARGO_KEYRINGS`."), r"recipes/README\.md:\d+: MARGO_KEYRINGS is no variable"),
+
+    ("a command that is no shell", "guide", append("recipes/README.md", "```sh\nif true; then\n```"), r"README\.md:\d+: .*syntax error"),
+    ("an example that is no kas file", "guide", append("recipes/README.md", "```yaml\nheader:\n  version: x\n```"), r"README\.md:\d+: no kas file"),
+    ("a link to nothing", "guide", append("recipes/README.md", "[x](../nothing.md)"), r"README\.md:\d+: there is no \.\./nothing\.md"),
+    ("a heading that is gone", "guide", append("recipes/README.md", "[x](#nothing)"), r"README\.md:\d+: there is no heading for #nothing"),
+    ("a file that is gone", "guide", append("recipes/README.md", "`recipes/qemux86.yml`"), r"README\.md:\d+: there is no recipes/qemux86\.yml"),
+    ("an option that is gone", "guide", append("recipes/README.md", "`qemu/build --nothing`"), r"README\.md:\d+: qemu/build has no option --nothing"),
 
     ("a unit in the layer again", "shared", copied("agent/dist/systemd/system/margo-agent.service", "meta-margo/recipes-margo/margo-agent/files/margo-agent.service"),
      r"files/margo-agent\.service: agent/dist/\S+ exists already"),

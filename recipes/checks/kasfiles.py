@@ -9,6 +9,8 @@ from kas import configschema
 from kas.includehandler import IncludeHandler
 from kas.kasusererror import KasUserError
 
+from layer import BITBAKE, SERIES
+
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 
@@ -86,6 +88,10 @@ def check_lock(case, file):
         line = line_at(node, ["repos", name])
         if not repo.get("branch"):
             case.fault(file, line, f"{name} has no branch", "name the branch that the commit of the lock lies on")
+        wanted = BITBAKE if name == "bitbake" else SERIES
+        if repo.get("branch") and repo["branch"] != wanted:
+            case.fault(file, line_at(node, ["repos", name, "branch"]), f"{name} is on {repo['branch']}, the layer is for {wanted}",
+                       "take the branch of the series")
         if name not in commits:
             case.fault(file, line, f"{name} is not in {lock_file.name}", again)
         if repo.get("commit") and repo["commit"] != commits.get(name):

@@ -11,10 +11,10 @@ LAYERS = {
     "core": ("openembedded-core/meta", [
         "allarch", "bash-completion", "cargo", "cargo-update-recipe-crates", "core-image", "deploy", "features_check", "image",
         "image-artifact-names", "native", "nopackages", "packagegroup", "rm_work", "systemd", "useradd",
-    ], ["linux-yocto"]),
-    "rauc": ("meta-rauc", ["bundle"], []),
-    "virtualization-layer": ("meta-virtualization", [], []),
-    "raspberrypi": ("meta-raspberrypi", [], []),
+    ], ["grub-efi_2.14", "libubootenv_0.3.7", "linux-yocto_6.18", "u-boot_2026.01"]),
+    "rauc": ("meta-rauc", ["bundle"], ["rauc-conf", "rauc_1.15.2"]),
+    "virtualization-layer": ("meta-virtualization", [], ["containerd_git", "docker-moby_git"]),
+    "raspberrypi": ("meta-raspberrypi", [], ["linux-raspberrypi_6.18", "rpi-cmdline", "rpi-config_git", "rpi-u-boot-scr"]),
 }
 
 # The configuration that every BitBake needs. Names that openembedded-core sets and our files refer to.
@@ -101,7 +101,7 @@ def write(directory, collections):
                 (path / folder / f"{name}.bbclass").write_text(f"# stands in for {name}\n")
         (path / "recipes").mkdir()
         for name in recipes:
-            (path / "recipes" / f"{name}_1.0.bb").write_text(f'SUMMARY = "stands in for {name}"\n')
+            (path / "recipes" / f"{name}.bb").write_text(f'SUMMARY = "stands in for {name}"\n')
         if collection == "core":
             conf.append(f'LAYERSERIES_CORENAMES = "{SERIES}"')
             (path / "conf" / "bitbake.conf").write_text(BITBAKE_CONF)

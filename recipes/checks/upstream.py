@@ -150,8 +150,7 @@ def check_standins(upstream, report):
             path = upstream.directory / place
             if not path.is_dir():
                 continue
-            known = {file.stem.split("_")[0] + file.suffix for file in path.rglob("*.bb")}
-            known.update(file.name for file in path.rglob("*.bbclass"))
+            known = {file.name for file in path.rglob("*.bb*")}
             for name in [*(f"{name}.bbclass" for name in classes), *(f"{name}.bb" for name in recipes)]:
                 if name not in known:
                     case.fault(Path(standin.__file__), 0, f"{place} has no {name}", "correct the list of stand-ins")

@@ -29,7 +29,8 @@ impl Hardware {
     /// The arguments; sockets and logs go to `dir`.
     pub(crate) fn args(&self, project: &Project, dir: &std::path::Path) -> Outcome<Vec<String>> {
         let accel = self.accelerator;
-        let cpu = if accel == "kvm" { "host" } else { project.arch.emulated_cpu() };
+        let emulated = project.cpu.as_deref().unwrap_or(project.arch.emulated_cpu());
+        let cpu = if accel == "kvm" { "host" } else { emulated };
         let at = |name: &str| dir.join(name).display().to_string();
         let mut args: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| args.extend(words.iter().map(|word| (*word).to_owned()));
