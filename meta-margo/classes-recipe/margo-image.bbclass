@@ -22,7 +22,7 @@ EXTRA_IMAGECMD:squashfs = "-comp gzip -Xcompression-level 6 -b 128K -no-exports 
 IMAGE_TYPEDEP:wic = "squashfs"
 WKS_FILE = "margo-${MARGO_BOOT}.wks.in"
 WKS_FILE_DEPENDS = "bmaptool-native e2fsprogs-native squashfs-tools-native"
-do_image_wic[depends] += "margo-boot-parts:do_deploy"
+do_image_wic[depends] += "${@'margo-boot-parts:do_deploy' if d.getVar('MARGO_BOOT') == 'grub' else 'margo-uboot:do_deploy margo-uboot:do_deploy_environment'}"
 
 # A kernel that needs no initramfs: what it takes to find the root is built in (os/kernel/margo.cfg).
 IMAGE_INSTALL:append = " kernel-image"
@@ -81,13 +81,13 @@ ROOTFS_POSTPROCESS_COMMAND += "margo_image_compose"
 
 # The same checks as for the Debian-based image, on what is really in this one.
 margo_image_check() {
-    sh ${MARGO_LAYER_DIR}/os/check-root ${IMAGE_ROOTFS} ${MARGO_CHECK_ROOT_OPTIONS} \
+    sh ${MARGO_LAYER_DIR}/os/check-root ${IMAGE_ROOTFS} ${CHECK_ROOT_OPTIONS} \
         usr/bin/margo-agent || bbfatal "${PN} is not the OS of a Margo device; the reason is above"
 }
-MARGO_CHECK_ROOT_OPTIONS = "\
+CHECK_ROOT_OPTIONS = "\
     ${@'--login' if d.getVar('MARGO_LOGIN') == '1' else ''} \
     ${@'' if d.getVar('MARGO_ENGINE') else '--no-engine'} \
-    ${@'boot/grub-slot.cfg' if d.getVar('MARGO_BOOT') == 'grub' else 'boot/boot.scr'} \
+    ${@'boot/grub-slot.cfg' if d.getVar('MARGO_BOOT') == 'grub' else 'boot/slot.scr'} \
 "
 # After everything that others do to the image.
 IMAGE_PREPROCESS_COMMAND:append = " margo_image_check"

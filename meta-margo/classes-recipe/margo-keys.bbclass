@@ -3,12 +3,12 @@
 # A recipe whose keys are not said is left out, with the reason: BitBake then says "Nothing PROVIDES 'margo-bundle' …
 # was skipped: <reason>", and every other recipe can still be built.
 #
-# MARGO_KEYS_NEEDED  what the recipe needs: keyring, signer or both
-# MARGO_KEYS_TASK    the task that uses them
-# Sets MARGO_KEYRING_FILE, MARGO_CERT_FILE and MARGO_KEY_FILE, paths or PKCS#11 URIs.
+# KEYS_NEEDED  what the recipe needs: keyring, signer or both
+# KEYS_TASK    the task that uses them
+# Sets BUNDLE_KEYRING_FILE, SIGNER_CERT_FILE and SIGNER_KEY_FILE, paths or PKCS#11 URIs.
 
-MARGO_KEYS_NEEDED ??= "keyring"
-MARGO_KEYS_TASK ??= "do_install"
+KEYS_NEEDED ??= "keyring"
+KEYS_TASK ??= "do_install"
 
 DEPENDS:append = " openssl-native"
 
@@ -21,7 +21,7 @@ def margo_keys_wrong(d):
             return ('MARGO_DEVELOPMENT_KEYS = "1" and %s are both set. Next step: remove MARGO_DEVELOPMENT_KEYS for a '
                     'product, or the others to try things out' % ', '.join(own))
         return None
-    for name in [name for group in d.getVar('MARGO_KEYS_NEEDED').split() for name in needed[group]]:
+    for name in [name for group in d.getVar('KEYS_NEEDED').split() for name in needed[group]]:
         value = d.getVar(name)
         if not value:
             return ('%s is not set. Next step: give your own keys (meta-margo/README.md, "Keys"), or set '
@@ -41,13 +41,13 @@ python () {
     if d.getVar('MARGO_DEVELOPMENT_KEYS') == '1':
         directory = d.getVar('MARGO_DEVELOPMENT_KEYS_DIR')
         files = [directory + name for name in ('/ca.pem', '/signer.pem', '/signer.key')]
-        d.appendVarFlag(d.getVar('MARGO_KEYS_TASK'), 'depends', ' margo-development-keys:do_keys')
+        d.appendVarFlag(d.getVar('KEYS_TASK'), 'depends', ' margo-development-keys:do_keys')
     else:
         files = [d.getVar(name) or '' for name in ('MARGO_KEYRING', 'MARGO_BUNDLE_CERT', 'MARGO_BUNDLE_KEY')]
-    for name, value in zip(('MARGO_KEYRING_FILE', 'MARGO_CERT_FILE', 'MARGO_KEY_FILE'), files):
+    for name, value in zip(('BUNDLE_KEYRING_FILE', 'SIGNER_CERT_FILE', 'SIGNER_KEY_FILE'), files):
         d.setVar(name, value)
     # Another keyring is another image.
-    d.appendVarFlag(d.getVar('MARGO_KEYS_TASK'), 'file-checksums', ' %s:True' % files[0])
+    d.appendVarFlag(d.getVar('KEYS_TASK'), 'file-checksums', ' %s:True' % files[0])
 }
 
 # Subjects of the certificates in a PEM file, one a line.

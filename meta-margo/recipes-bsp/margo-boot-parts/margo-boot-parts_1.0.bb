@@ -44,7 +44,7 @@ do_compile() {
     make_fat ${B}/margo-esp.vfat ${MARGO_ESP_MIB} ESP 4d415247 $esp
 
     # A new device runs slot A; slot B is empty, hence bad.
-    ${STAGING_LIBDIR_NATIVE}/margo-agent/margo-boot-env init $env/grubenv
+    margo-boot-env init $env/grubenv
     cp $env/grubenv $env/grubenv.bak
     make_fat ${B}/margo-env.vfat ${MARGO_ENV_MIB} ENV 4d415245 $env
 }

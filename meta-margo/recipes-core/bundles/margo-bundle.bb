@@ -7,8 +7,8 @@ LICENSE = "Apache-2.0"
 
 inherit bundle margo-keys
 
-MARGO_KEYS_NEEDED = "keyring signer"
-MARGO_KEYS_TASK = "do_bundle"
+KEYS_NEEDED = "keyring signer"
+KEYS_TASK = "do_bundle"
 
 # Which image the bundle carries.
 MARGO_BUNDLE_IMAGE ??= "margo-image"
@@ -25,10 +25,10 @@ RAUC_SLOT_rootfs[fstype] = "squashfs"
 RAUC_SLOT_rootfs[rename] = "root.img"
 BUNDLE_NAME = "${BUNDLE_BASENAME}-${MACHINE}-${MARGO_OS_VERSION}"
 
-RAUC_CERT_FILE = "${MARGO_CERT_FILE}"
-RAUC_KEY_FILE = "${MARGO_KEY_FILE}"
-RAUC_KEYRING_FILE = "${MARGO_KEYRING_FILE}"
-BUNDLE_ARGS:append = " --keyring=${MARGO_KEYRING_FILE} --conf=${WORKDIR}/check.conf"
+RAUC_CERT_FILE = "${SIGNER_CERT_FILE}"
+RAUC_KEY_FILE = "${SIGNER_KEY_FILE}"
+RAUC_KEYRING_FILE = "${BUNDLE_KEYRING_FILE}"
+BUNDLE_ARGS:append = " --keyring=${BUNDLE_KEYRING_FILE} --conf=${WORKDIR}/check.conf"
 BUNDLE_ARGS:append = "${@' --intermediate=' + d.getVar('MARGO_BUNDLE_INTERMEDIATE') if d.getVar('MARGO_BUNDLE_INTERMEDIATE') else ''}"
 # The image is compressed already.
 BUNDLE_ARGS:append = " --mksquashfs-args='-noD -noF'"
@@ -39,17 +39,17 @@ DEPENDS:append = "${@' libp11-native' if 'pkcs11:' in (d.getVar('MARGO_BUNDLE_KE
 
 # As the device checks: a certificate for signing code.
 do_bundle:prepend() {
-    margo_refuse_development_keys ${MARGO_KEYRING_FILE}
+    margo_refuse_development_keys ${BUNDLE_KEYRING_FILE}
     size=$(stat -L -c %s ${BUNDLE_DIR}/root.img)
     if [ "$size" -gt $(expr ${MARGO_ROOT_MIB} \* 1048576) ]; then
         bbfatal "the image has $size bytes, a slot ${MARGO_ROOT_MIB} MiB. Next step: leave packages out, or make the slots \
 of new devices larger with MARGO_ROOT_MIB"
     fi
     printf '%s\n' '[system]' 'compatible=${MARGO_COMPATIBLE}' 'bootloader=noop' \
-        '[keyring]' 'path=${MARGO_KEYRING_FILE}' 'check-purpose=codesign' >${WORKDIR}/check.conf
+        '[keyring]' 'path=${BUNDLE_KEYRING_FILE}' 'check-purpose=codesign' >${WORKDIR}/check.conf
 }
 do_bundle:append() {
-    ${STAGING_BINDIR_NATIVE}/rauc --conf=${WORKDIR}/check.conf info --keyring=${MARGO_KEYRING_FILE} --dump-cert \
+    ${STAGING_BINDIR_NATIVE}/rauc --conf=${WORKDIR}/check.conf info --keyring=${BUNDLE_KEYRING_FILE} --dump-cert \
         ${B}/bundle.raucb >${WORKDIR}/bundle.info
     # Whoever signed it in the end, also out of a token.
     if [ "${MARGO_DEVELOPMENT_KEYS}" != 1 ] && grep -q 'Margo development' ${WORKDIR}/bundle.info; then

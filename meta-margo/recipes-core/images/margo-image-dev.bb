@@ -12,6 +12,18 @@ IMAGE_FEATURES += "allow-empty-password allow-root-login empty-root-password ssh
 BAD_RECOMMENDATIONS += "margo-os-no-login"
 MARGO_LOGIN = "1"
 
-IMAGE_INSTALL += "margo-os-login margoctl-bash-completion less strace tcpdump"
+IMAGE_INSTALL += "\
+    less \
+    margo-os-login \
+    margoctl-bash-completion \
+    strace \
+    util-linux-findmnt \
+    util-linux-lsblk \
+"
 # The tests of this layer: meta-margo/lib/oeqa/runtime/cases/margo.py.
 TEST_SUITES = "ping ssh margo"
+# In QEMU: the disk as it is flashed, started by UEFI.
+QB_DEFAULT_FSTYPE = "wic"
+IMAGE_FSTYPES += "wic"
+TEST_RUNQEMUPARAMS = "${@'ovmf' if d.getVar('MARGO_BOOT') == 'grub' else ''}"
+EXTRA_IMAGEDEPENDS += "${@'ovmf' if 'qemuall' in d.getVar('OVERRIDES').split(':') and d.getVar('MARGO_BOOT') == 'grub' else ''}"

@@ -12,9 +12,9 @@ inherit nopackages
 
 INHIBIT_DEFAULT_DEPS = "1"
 # The names, subjects and validity are those of qemu/keys: bundles and images of both can be mixed.
-MARGO_KEY_SUBJECT = "/O=Margo development/OU=never ship this"
+KEY_SUBJECT = "/O=Margo development/OU=never ship this"
 # Valid for long, and from a fixed day on: a device with a wrong clock can still be tried out.
-MARGO_KEY_VALIDITY = "-not_before 20240101000000Z -not_after 20740101000000Z"
+KEY_VALIDITY = "-not_before 20240101000000Z -not_after 20740101000000Z"
 
 python () {
     if d.getVar('MARGO_DEVELOPMENT_KEYS') != '1':
@@ -32,15 +32,15 @@ do_keys() {
     rm -rf "$new"
     install -d -m 0700 "$new"
     echo "Development keys: readable by everybody who can read this directory. Never ship them." >"$new/DEVELOPMENT"
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc ${MARGO_KEY_VALIDITY} \
-        -subj "${MARGO_KEY_SUBJECT}/CN=Margo development CA" \
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc ${KEY_VALIDITY} \
+        -subj "${KEY_SUBJECT}/CN=Margo development CA" \
         -addext 'basicConstraints=critical,CA:TRUE' -addext 'keyUsage=critical,keyCertSign,cRLSign' \
         -keyout "$new/ca.key" -out "$new/ca.pem"
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc \
-        -subj "${MARGO_KEY_SUBJECT}/CN=Margo development signer" -keyout "$new/signer.key" -out "$new/signer.csr"
+        -subj "${KEY_SUBJECT}/CN=Margo development signer" -keyout "$new/signer.key" -out "$new/signer.csr"
     printf '%s\n' 'basicConstraints=critical,CA:FALSE' 'keyUsage=critical,digitalSignature' \
         'extendedKeyUsage=critical,codeSigning' >"$new/signer.ext"
-    openssl x509 -req -in "$new/signer.csr" -CA "$new/ca.pem" -CAkey "$new/ca.key" ${MARGO_KEY_VALIDITY} \
+    openssl x509 -req -in "$new/signer.csr" -CA "$new/ca.pem" -CAkey "$new/ca.key" ${KEY_VALIDITY} \
         -extfile "$new/signer.ext" -out "$new/signer.pem"
     rm "$new/signer.csr" "$new/signer.ext"
     mv "$new" "$keys"

@@ -18,18 +18,17 @@ RDEPENDS:${PN} = "\
     iproute2 \
     kmod \
     margo-agent \
-    margo-boot-env \
     margo-os \
     margo-rauc-conf \
     margo-site \
     margoctl \
-    ${MARGO_BOOT_PACKAGES} \
+    ${BOOT_PACKAGES} \
     rauc \
     rauc-service \
 "
 
 # What a slot brings for the boot loader that starts it.
-MARGO_BOOT_PACKAGES ?= "${@'margo-grub' if d.getVar('MARGO_BOOT') == 'grub' else 'margo-uboot'}"
+BOOT_PACKAGES ?= "${@'margo-boot-env margo-grub' if d.getVar('MARGO_BOOT') == 'grub' else 'margo-uboot'}"
 
 # What runs the workloads; conf/distro/include/margo.inc says which.
 SUMMARY:${PN}-engine = "The container engine of a Margo device"

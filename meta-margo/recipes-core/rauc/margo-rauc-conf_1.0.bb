@@ -20,10 +20,10 @@ do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
 do_install() {
-    margo_refuse_development_keys ${MARGO_KEYRING_FILE}
+    margo_refuse_development_keys ${BUNDLE_KEYRING_FILE}
     install -D -m 0644 ${S}/rauc/system.conf ${D}${sysconfdir}/rauc/system.conf
     sed -i 's/@COMPATIBLE@/${MARGO_COMPATIBLE}/' ${D}${sysconfdir}/rauc/system.conf
-    install -D -m 0644 ${MARGO_KEYRING_FILE} ${D}${sysconfdir}/rauc/keyring.pem
+    install -D -m 0644 ${BUNDLE_KEYRING_FILE} ${D}${sysconfdir}/rauc/keyring.pem
     install -D -m 0644 ${S}/dbus-1/system.d/margo-rauc.conf ${D}${sysconfdir}/dbus-1/system.d/margo-rauc.conf
 }
 

@@ -46,12 +46,18 @@ do_configure:append() {
 
 do_install() {
     built=${B}/target/${CARGO_TARGET_SUBDIR}
-    install -D -m 0755 $built/margoctl ${D}${bindir}/margoctl
-    install -D -m 0755 $built/margo-boot-env ${D}${nonarch_libdir}/margo-agent/margo-boot-env
+    install -d ${D}${bindir}
+    install -m 0755 $built/margoctl ${D}${bindir}/
+}
+
+# Where recipes find it.
+do_install:append:class-native() {
+    install -m 0755 $built/margo-boot-env ${D}${bindir}/
 }
 
 do_install:append:class-target() {
-    install -m 0755 $built/margo-agent ${D}${bindir}/margo-agent
+    install -m 0755 $built/margo-agent ${D}${bindir}/
+    install -D -m 0755 $built/margo-boot-env ${D}${nonarch_libdir}/margo-agent/margo-boot-env
 
     dist=${S}/agent/dist
     install -d ${D}${nonarch_libdir}/margo-agent/config.d

@@ -16,9 +16,9 @@ inherit allarch features_check
 REQUIRED_DISTRO_FEATURES = "systemd usrmerge"
 
 # Files of other packages. margo-image.bbclass lays ours over them in the end.
-MARGO_OS_OVER = "etc/fstab etc/machine-id etc/resolv.conf etc/containerd/config.toml"
+OS_FILES_OVER = "etc/fstab etc/machine-id etc/resolv.conf etc/containerd/config.toml"
 # In margo-rauc-conf, because they belong to a machine.
-MARGO_OS_RAUC = "etc/rauc etc/dbus-1"
+OS_FILES_RAUC = "etc/rauc etc/dbus-1"
 
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
@@ -26,10 +26,10 @@ do_compile[noexec] = "1"
 do_install() {
     cp -R --no-dereference --preserve=mode,links ${S}/. ${D}/
     chmod -R u+rwX,go+rX,go-w ${D}
-    for path in ${MARGO_OS_RAUC}; do
+    for path in ${OS_FILES_RAUC}; do
         rm -r ${D}/$path
     done
-    for path in ${MARGO_OS_OVER}; do
+    for path in ${OS_FILES_OVER}; do
         install -d ${D}${datadir}/margo-os/over/$(dirname $path)
         mv ${D}/$path ${D}${datadir}/margo-os/over/$path
     done
@@ -65,6 +65,4 @@ FILES:${PN} = "\
     ${nonarch_libdir} \
     ${sysconfdir} \
 "
-# Started by the units, and called by RAUC.
-RDEPENDS:${PN} = "margo-boot-env"
 RRECOMMENDS:${PN} = "${PN}-no-login"
