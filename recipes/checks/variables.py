@@ -3,7 +3,7 @@
 import re
 
 NAME = re.compile(r"\bMARGO_[A-Z0-9]+(?:_[A-Z0-9]+)*\b")
-ROW = re.compile(r"^\|\s*`(MARGO_[A-Z0-9_]+)`")
+ROW = re.compile(r"^\|\s*`(MARGO_[A-Z0-9_]+)`\s*\|")
 # What BitBake reads, besides its own files: templates, and Python of the layer.
 ALSO_READ = (".wks", ".in", ".py", ".inc", ".sh")
 
