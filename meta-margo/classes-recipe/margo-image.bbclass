@@ -7,7 +7,6 @@
 # MARGO_LOGIN       "1": a development image, people can log in
 # Every variable: meta-margo/README.md.
 
-MARGO_ROOT_MIB ??= "512"
 MARGO_LOGIN ??= ""
 
 IMAGE_FEATURES += "read-only-rootfs"

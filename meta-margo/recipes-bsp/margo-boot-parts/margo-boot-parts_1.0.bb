@@ -4,6 +4,7 @@ HOMEPAGE = "https://github.com/margo/margo-agent"
 BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "bootloaders"
 LICENSE = "Apache-2.0"
+CVE_PRODUCT = "margo-agent"
 
 DEPENDS = "dosfstools-native margo-agent-native mtools-native"
 
@@ -12,12 +13,7 @@ inherit deploy nopackages
 INHIBIT_DEFAULT_DEPS = "1"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
-# A file for GRUB on the ESP of this machine (partition numbers, consoles, a serial port), as grub.cfg explains.
-MARGO_GRUB_MACHINE_CFG ??= ""
 EFI_LOADER = "${@'BOOTX64.EFI' if d.getVar('TARGET_ARCH') == 'x86_64' else 'BOOTAA64.EFI'}"
-# Sizes of os/partitions.
-MARGO_ESP_MIB ??= "64"
-MARGO_ENV_MIB ??= "16"
 
 do_configure[noexec] = "1"
 do_install[noexec] = "1"

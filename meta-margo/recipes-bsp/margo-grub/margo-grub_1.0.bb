@@ -1,10 +1,11 @@
-SUMMARY = "GRUB of a Margo device: the loader for the ESP, and the part of its configuration that travels with a slot"
+SUMMARY = "GRUB of a Margo device: the loader, and what travels with a slot"
 DESCRIPTION = "Uses oe-core's GRUB and the configuration in meta-margo/os/boot. Deploys margo-grub.efi and grub.cfg."
 HOMEPAGE = "https://github.com/margo/margo-agent"
 BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "bootloaders"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://${MARGO_SOURCE_DIR}/LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
+CVE_PRODUCT = "margo-agent"
 
 # The modules come out of grub-efi's sysroot, grub-mkimage out of grub-native's.
 DEPENDS = "grub-efi grub-native"
@@ -23,22 +24,15 @@ inherit deploy
 COMPATIBLE_HOST = "(x86_64|aarch64).*-linux"
 GRUB_FORMAT = "${@'x86_64-efi' if d.getVar('TARGET_ARCH') == 'x86_64' else 'arm64-efi'}"
 
-# Words of the kernel for one machine, such as "console=ttyS1,115200". Empty: those of grub-slot.cfg.
-MARGO_CONSOLE ??= ""
-MARGO_KERNEL_ARGS ??= ""
-
 do_configure[noexec] = "1"
 
 do_compile() {
     # shellcheck disable=SC2046  # one word each
     grub-mkimage -O ${GRUB_FORMAT} -d ${STAGING_LIBDIR}/grub/${GRUB_FORMAT} -p /grub -o ${B}/margo-grub.efi \
         $(sed 's/ *#.*//; /^$/d' ${S}/grub-modules)
-    cat >${B}/grub-slot-machine.cfg <<END
-# For this machine. Read by grub-slot.cfg.
-# A kernel that needs no initramfs.
-set margo_initrd=
-set margo_args="${MARGO_KERNEL_ARGS}"
-END
+    # A kernel that needs no initramfs.
+    printf '%s\n' '# For this machine. Read by grub-slot.cfg.' 'set margo_initrd=' \
+        'set margo_args="${MARGO_KERNEL_ARGS}"' >${B}/grub-slot-machine.cfg
     if [ -n "${MARGO_CONSOLE}" ]; then
         echo 'if [ -z "$margo_console" ]; then set margo_console="${MARGO_CONSOLE}"; fi' >>${B}/grub-slot-machine.cfg
     fi
@@ -55,5 +49,5 @@ do_deploy() {
 }
 addtask deploy after do_compile before do_build
 
-FILES:${PN} = "/boot"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
+FILES:${PN} += "/boot"

@@ -1,11 +1,11 @@
-SUMMARY = "U-Boot's part of a Margo device: boot scripts, boot environment, and the program that changes it"
-DESCRIPTION = "boot.scr on the boot partition chooses the slot by the rules of grub.cfg; slot.scr in the slot starts its \
-kernel; margo-boot-env is RAUC's back end. Deploys boot.scr and the partition env of a new device."
+SUMMARY = "U-Boot of a Margo device: boot scripts and boot environment"
+DESCRIPTION = "boot.scr chooses the slot by the rules of grub.cfg, slot.scr starts its kernel, margo-boot-env is for RAUC."
 HOMEPAGE = "https://github.com/margo/margo-agent"
 BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "bootloaders"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://${MARGO_SOURCE_DIR}/LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
+CVE_PRODUCT = "margo-agent"
 
 DEPENDS = "u-boot-mkimage-native"
 
@@ -24,9 +24,6 @@ S = "${UNPACKDIR}"
 
 inherit deploy kernel-arch
 
-# Words of the kernel for one machine, such as "console=ttyS0,115200".
-MARGO_CONSOLE ??= ""
-MARGO_KERNEL_ARGS ??= ""
 # How U-Boot starts the kernel: booti for an Image, bootz for a zImage.
 MARGO_UBOOT_BOOTCMD ??= "booti"
 # Offset of the second copy within the partition env, and the size of each, as in uboot.cfg.
@@ -56,7 +53,6 @@ do_environment() {
     dd if=${B}/environment.bin of=${B}/margo-env.img conv=notrunc
     dd if=${B}/environment.bin of=${B}/margo-env.img bs=1 seek=$(printf '%d' ${MARGO_UBOOT_ENV_OFFSET_REDUND}) conv=notrunc
 }
-MARGO_ENV_MIB ??= "16"
 addtask environment after do_compile before do_build
 do_environment[depends] += "virtual/bootloader:do_deploy"
 do_environment[doc] = "Makes the partition env of a new device"
@@ -79,10 +75,10 @@ do_deploy_environment() {
 addtask deploy_environment after do_environment before do_build
 do_deploy_environment[doc] = "Puts the partition env of a new device beside the images"
 
-FILES:${PN} = "/boot ${nonarch_libdir}/margo-agent"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
+FILES:${PN} += "/boot ${nonarch_libdir}/margo-agent"
 # fw_printenv and fw_setenv, U-Boot's built-in environment, and a lock.
-RDEPENDS:${PN} = "libubootenv-bin u-boot-env util-linux-flock"
+RDEPENDS:${PN} += "libubootenv-bin u-boot-env util-linux-flock"
 # In place of the program for GRUB's environment, under its path.
-RPROVIDES:${PN} = "margo-boot-env"
+RPROVIDES:${PN} += "margo-boot-env"
 RCONFLICTS:${PN} = "margo-boot-env"

@@ -4,14 +4,12 @@ HOMEPAGE = "https://github.com/margo/margo-agent"
 BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "images"
 LICENSE = "Apache-2.0"
+CVE_PRODUCT = "margo-agent"
 
 inherit bundle margo-keys
 
 KEYS_NEEDED = "keyring signer"
 KEYS_TASK = "do_bundle"
-
-# Which image the bundle carries.
-MARGO_BUNDLE_IMAGE ??= "margo-image"
 
 RAUC_BUNDLE_COMPATIBLE = "${MARGO_COMPATIBLE}"
 RAUC_BUNDLE_VERSION = "${MARGO_OS_VERSION}"
@@ -29,13 +27,13 @@ RAUC_CERT_FILE = "${SIGNER_CERT_FILE}"
 RAUC_KEY_FILE = "${SIGNER_KEY_FILE}"
 RAUC_KEYRING_FILE = "${BUNDLE_KEYRING_FILE}"
 BUNDLE_ARGS:append = " --keyring=${BUNDLE_KEYRING_FILE} --conf=${WORKDIR}/check.conf"
-BUNDLE_ARGS:append = "${@' --intermediate=' + d.getVar('MARGO_BUNDLE_INTERMEDIATE') if d.getVar('MARGO_BUNDLE_INTERMEDIATE') else ''}"
+BUNDLE_ARGS:append = " ${@'--intermediate=' + d.getVar('MARGO_BUNDLE_INTERMEDIATE') if d.getVar('MARGO_BUNDLE_INTERMEDIATE') else ''}"
 # The image is compressed already.
 BUNDLE_ARGS:append = " --mksquashfs-args='-noD -noF'"
 
 # A key in a token: the module that knows it. The PIN comes from the URI (pin-source=) or the token asks for none.
 export RAUC_PKCS11_MODULE = "${MARGO_PKCS11_MODULE}"
-DEPENDS:append = "${@' libp11-native' if 'pkcs11:' in (d.getVar('MARGO_BUNDLE_KEY') or '') + (d.getVar('MARGO_BUNDLE_CERT') or '') else ''}"
+DEPENDS:append = " ${@'libp11-native' if 'pkcs11:' in (d.getVar('MARGO_BUNDLE_KEY') or '') + (d.getVar('MARGO_BUNDLE_CERT') or '') else ''}"
 
 # As the device checks: a certificate for signing code.
 do_bundle:prepend() {

@@ -1,10 +1,11 @@
 SUMMARY = "The OS of a Margo device, to work on: people can log in"
-DESCRIPTION = "margo-image with ssh, a shell on the consoles and tools. Root has no password: never for devices that leave \
-the house. It is what `bitbake -c testimage` tests, because those tests come in by ssh."
+# It is what `bitbake -c testimage` tests, because those tests come in by ssh.
+DESCRIPTION = "margo-image with ssh, a shell on the consoles and tools. Never for devices that leave the house."
 HOMEPAGE = "https://github.com/margo/margo-agent"
 BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "images"
 LICENSE = "Apache-2.0"
+CVE_PRODUCT = "margo-agent"
 
 require margo-image.inc
 

@@ -4,5 +4,6 @@ HOMEPAGE = "https://github.com/margo/margo-agent"
 BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "images"
 LICENSE = "Apache-2.0"
+CVE_PRODUCT = "margo-agent"
 
 require margo-image.inc

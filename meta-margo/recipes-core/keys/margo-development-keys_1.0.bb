@@ -1,10 +1,11 @@
 SUMMARY = "Development keys for bundles, made once"
-DESCRIPTION = "A certificate authority and a signer in MARGO_DEVELOPMENT_KEYS_DIR, for trying out. Only with \
-MARGO_DEVELOPMENT_KEYS = \"1\". They are outside of TMPDIR, because a device that trusts them outlives a clean build."
+# Outside of TMPDIR, because a device that trusts them outlives a clean build.
+DESCRIPTION = "A certificate authority and a signer in MARGO_DEVELOPMENT_KEYS_DIR, for trying out."
 HOMEPAGE = "https://github.com/margo/margo-agent"
 BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "devel"
 LICENSE = "Apache-2.0"
+CVE_PRODUCT = "margo-agent"
 
 DEPENDS = "openssl-native"
 

@@ -1,6 +1,6 @@
 SUMMARY = "What makes an image the OS of a Margo device"
-DESCRIPTION = "The agent, the device OS around it, RAUC and the container engine. Each line that the Debian-based image \
-has as a package of its own (qemu/packages/device) has its counterpart here."
+SUMMARY:${PN}-engine = "The container engine of a Margo device"
+DESCRIPTION = "The agent, the OS around it, RAUC and the container engine: the counterpart of qemu/packages/device."
 HOMEPAGE = "https://github.com/margo/margo-agent"
 BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "base"
@@ -12,7 +12,7 @@ inherit packagegroup
 
 PACKAGES = "${PN} ${PN}-engine"
 
-RDEPENDS:${PN} = "\
+RDEPENDS:${PN} += "\
     ca-certificates \
     e2fsprogs-e2fsck \
     iproute2 \
@@ -22,14 +22,13 @@ RDEPENDS:${PN} = "\
     margo-rauc-conf \
     margo-site \
     margoctl \
-    ${BOOT_PACKAGES} \
     rauc \
     rauc-service \
+    ${BOOT_PACKAGES} \
 "
 
 # What a slot brings for the boot loader that starts it.
 BOOT_PACKAGES ?= "${@'margo-boot-env margo-grub' if d.getVar('MARGO_BOOT') == 'grub' else 'margo-uboot'}"
 
 # What runs the workloads; conf/distro/include/margo.inc says which.
-SUMMARY:${PN}-engine = "The container engine of a Margo device"
-RDEPENDS:${PN}-engine = "${MARGO_ENGINE}"
+RDEPENDS:${PN}-engine += "${MARGO_ENGINE}"

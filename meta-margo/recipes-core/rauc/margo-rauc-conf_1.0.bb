@@ -5,6 +5,7 @@ BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "base"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://${MARGO_SOURCE_DIR}/LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
+CVE_PRODUCT = "margo-agent"
 
 FILESEXTRAPATHS:prepend := "${MARGO_LAYER_DIR}/os/rootfs/etc:"
 SRC_URI = "\

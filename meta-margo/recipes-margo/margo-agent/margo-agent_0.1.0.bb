@@ -1,11 +1,16 @@
 SUMMARY = "Margo WFM client for fail-safe edge devices"
-DESCRIPTION = "Holds the device at the desired state of its fleet manager: pulls applications as OCI artifacts, runs \
-them on Docker, restores them after a reboot without network, and updates the firmware through RAUC."
+SUMMARY:margo-boot-env = "Writes the boot environment of an A/B device in place, in two copies"
+SUMMARY:margoctl = "Shows what margo-agent does and why; provisions a device"
+DESCRIPTION = "Holds the device at its fleet manager's desired state: applications on Docker, firmware through RAUC."
 HOMEPAGE = "https://margo.org"
 BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "base"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
+CVE_PRODUCT = "margo-agent"
+
+# What writes completions and man pages: the same program for the build host.
+DEPENDS:append:class-target = " margo-agent-native"
 
 # From the repository that holds this layer: the agent that is built is the one the layer was tested with.
 FILESEXTRAPATHS:prepend := "${MARGO_SOURCE_DIR}:"
@@ -30,9 +35,7 @@ OTHER_MEMBERS = "qemu/harness qemu/write-log tests/bench tests/demo tests/e2e te
 
 inherit cargo cargo-update-recipe-crates systemd useradd
 
-# Of the target, what is installed; of the build host, what writes completions, man pages and a new boot environment.
 CARGO_BUILD_FLAGS += "--package margo-agent --package margo-boot-env --bins"
-DEPENDS:append:class-target = " margo-agent-native"
 # Symbols go into the -dbg package, which is made by Yocto.
 export CARGO_PROFILE_RELEASE_STRIP = "none"
 
@@ -88,7 +91,9 @@ SYSTEMD_SERVICE:${PN} = "margo-agent.service margo-provision.service"
 USERADD_PACKAGES = "${PN}"
 GROUPADD_PARAM:${PN} = "--system margo"
 
-PACKAGE_BEFORE_PN = "margoctl margoctl-bash-completion margoctl-zsh-completion margoctl-fish-completion margo-boot-env"
+# margo-agent is the last one in the list, so that the others take their files out first.
+PACKAGE_BEFORE_PN = "margo-boot-env margoctl margoctl-bash-completion margoctl-fish-completion margoctl-zsh-completion"
+
 FILES:${PN} += "\
     ${nonarch_libdir}/margo-agent/config.d \
     ${nonarch_libdir}/systemd/catalog \
@@ -97,20 +102,15 @@ FILES:${PN} += "\
     ${nonarch_libdir}/udev/rules.d \
     ${systemd_system_unitdir} \
 "
-# The units call it, to take credentials and drives.
-RDEPENDS:${PN} = "margoctl"
-RRECOMMENDS:${PN} = "ca-certificates"
+FILES:margo-boot-env += "${nonarch_libdir}/margo-agent/margo-boot-env"
+FILES:margoctl += "${bindir}/margoctl"
+FILES:margoctl-bash-completion += "${datadir}/bash-completion"
+FILES:margoctl-fish-completion += "${datadir}/fish"
+FILES:margoctl-zsh-completion += "${datadir}/zsh"
 
-SUMMARY:margoctl = "Shows what margo-agent does and why; provisions a device"
-FILES:margoctl = "${bindir}/margoctl"
-RRECOMMENDS:margoctl = ""
-
-SUMMARY:margo-boot-env = "Writes the boot environment of an A/B device in place, in two copies"
-FILES:margo-boot-env = "${nonarch_libdir}/margo-agent/margo-boot-env"
-
-FILES:margoctl-bash-completion = "${datadir}/bash-completion"
-RDEPENDS:margoctl-bash-completion = "bash-completion"
-FILES:margoctl-zsh-completion = "${datadir}/zsh"
-FILES:margoctl-fish-completion = "${datadir}/fish"
+# The units call margoctl, to take credentials and drives.
+RDEPENDS:${PN} += "margoctl"
+RDEPENDS:margoctl-bash-completion += "bash-completion"
+RRECOMMENDS:${PN} += "ca-certificates"
 
 BBCLASSEXTEND = "native"

@@ -1,10 +1,13 @@
 SUMMARY = "Units, mounts and settings of the Margo device OS"
+SUMMARY:${PN}-login = "Login on a Margo device, for development"
+SUMMARY:${PN}-no-login = "No login on any console of a Margo device"
 DESCRIPTION = "The files that the Debian-based image of qemu/ is made of, from the same directory."
 HOMEPAGE = "https://github.com/margo/margo-agent"
 BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "base"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://${MARGO_SOURCE_DIR}/LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
+CVE_PRODUCT = "margo-agent"
 
 FILESEXTRAPATHS:prepend := "${MARGO_LAYER_DIR}/os:"
 SRC_URI = "file://rootfs"
@@ -45,11 +48,8 @@ do_install() {
 
 # Nobody logs in on a device. A development image has the second of these in place of the first.
 PACKAGE_BEFORE_PN = "${PN}-no-login ${PN}-login"
-SUMMARY:${PN}-login = "Login on a Margo device, for development"
-FILES:${PN}-login = "${nonarch_libdir}/systemd/system-preset/05-margo-login.preset"
-RCONFLICTS:${PN}-login = "${PN}-no-login"
-SUMMARY:${PN}-no-login = "No login on any console of a Margo device"
-FILES:${PN}-no-login = "\
+FILES:${PN}-login += "${nonarch_libdir}/systemd/system-preset/05-margo-login.preset"
+FILES:${PN}-no-login += "\
     ${sysconfdir}/systemd/system-generators/systemd-getty-generator \
     ${sysconfdir}/systemd/system/getty.target \
     ${sysconfdir}/systemd/system/systemd-ask-password-console.path \
@@ -58,11 +58,10 @@ FILES:${PN}-no-login = "\
     ${sysconfdir}/systemd/system/systemd-user-sessions.service \
 "
 
-FILES:${PN} = "\
+FILES:${PN} += "\
     /boot/env \
     /data \
-    ${datadir}/margo-os \
     ${nonarch_libdir} \
-    ${sysconfdir} \
 "
 RRECOMMENDS:${PN} = "${PN}-no-login"
+RCONFLICTS:${PN}-login = "${PN}-no-login"

@@ -1,16 +1,13 @@
-SUMMARY = "What makes a Margo device this product: settings, health checks, preloaded applications"
+SUMMARY = "Settings, health checks and preloaded applications of this product"
 DESCRIPTION = "Packs the directories named by MARGO_CONFIG_D, MARGO_HEALTH_DIR and MARGO_PRELOAD_DIR. Empty without them."
 HOMEPAGE = "https://github.com/margo/margo-agent"
 BUGTRACKER = "https://github.com/margo/margo-agent/issues"
 SECTION = "base"
 # What is packed is the product's own.
 LICENSE = "CLOSED"
+CVE_PRODUCT = "margo-agent"
 
 inherit allarch
-
-MARGO_CONFIG_D ??= ""
-MARGO_HEALTH_DIR ??= ""
-MARGO_PRELOAD_DIR ??= ""
 
 INHIBIT_DEFAULT_DEPS = "1"
 
@@ -39,8 +36,9 @@ do_install() {
         esac
     done
 }
+# Directories, which are not fetched because they are the product's own and have no name here.
 do_install[file-checksums] += "${@' '.join(d.getVar(v) + ':True' for v in ('MARGO_CONFIG_D', 'MARGO_HEALTH_DIR', 'MARGO_PRELOAD_DIR') if d.getVar(v))}"
 
 ALLOW_EMPTY:${PN} = "1"
-FILES:${PN} = "${datadir}/margo-agent ${nonarch_libdir}/margo ${nonarch_libdir}/margo-agent"
-RDEPENDS:${PN} = "margo-agent"
+FILES:${PN} += "${datadir}/margo-agent ${nonarch_libdir}/margo ${nonarch_libdir}/margo-agent"
+RDEPENDS:${PN} += "margo-agent"
