@@ -73,7 +73,7 @@ def copied(source, target, more=""):
 
 # What is broken: name, check that must notice, how, and what it must say.
 FAULTS = [
-    ("oelint finds something", "lint", append(IMAGE, 'PR = "r1"'), r"margo-image\.bb:\d+: oelint\.\S*: .*PR"),
+    ("oelint finds something", "lint", append(IMAGE, 'LABEL="x"'), r"margo-image\.bb:\d+: oelint\.vars\.spacesassignment"),
     ("an exception hides in a file", "lint", append(IMAGE, "# nooelint: oelint.var.badpr"), r"margo-image\.bb:\d+: a finding is silenced"),
     ("an explanation explains nothing", "lint", append("recipes/checks/oelint-explained", "oelint.nothing * because"),
      r"oelint-explained:\d+: nothing is found any more for oelint\.nothing"),
@@ -116,7 +116,9 @@ FAULTS = [
     ("an append to nothing", "bitbake", write("meta-margo/recipes-core/images/nothing_%.bbappend", 'A = "b"\n'), r"nothing_%\.bbappend: appends to a recipe that no layer has"),
     ("another series", "bitbake", replace("meta-margo/conf/layer.conf", r"^LAYERSERIES_COMPAT_margo = .*", 'LAYERSERIES_COMPAT_margo = "scarthgap"'), r"margo is not compatible"),
     ("a layer it depends on by a wrong name", "bitbake", replace("meta-margo/conf/layer.conf", r"^LAYERDEPENDS_margo = .*", 'LAYERDEPENDS_margo = "core rauk"'), r"depends on layer 'rauk'"),
-    ("a recipe that leaves itself out", "bitbake", append(IMAGE, 'python () {\n    raise bb.parse.SkipRecipe("because")\n}'), r"margo-image\.bb: skipped itself: because"),
+    ("a recipe that leaves itself out", "bitbake", append(IMAGE, 'python () {\n    raise bb.parse.SkipRecipe("because")\n}'), r"margo-image\.bb: qemux86-64\.yml is to build it, and it skipped itself: because"),
+    ("a recipe that nobody can build", "bitbake", write("meta-margo/recipes-core/images/never.bb", 'python () {\n    raise bb.parse.SkipRecipe("because")\n}\n'),
+     r"never\.bb: skipped itself in every configuration: because"),
     ("a kas file with a wrong setting", "bitbake", append("recipes/qemux86-64.yml", "local_conf_header:\n  x: |\n    A B C"), r"A B C"),
     ("a variable that was renamed", "bitbake", append("meta-margo/conf/layer.conf", 'BB_ENV_WHITELIST = "A"'), r"BB_ENV_WHITELIST"),
 

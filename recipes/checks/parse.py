@@ -237,7 +237,7 @@ def known_to_core():
     """Variables that openembedded-core and the other layers set, by the data that comes with oelint-adv."""
     if not hasattr(known_to_core, "names"):
         import oelint_data
-        names = set()
+        names = set(standin.VARIABLES)
         for file in (Path(oelint_data.__file__).parent / standin.SERIES).glob("*.json"):
             names.update(json.loads(file.read_text()).get("variables", {}).get("known", []))
         known_to_core.names = names

@@ -10,12 +10,15 @@ from layer import SERIES
 LAYERS = {
     "core": ("openembedded-core/meta", [
         "allarch", "bash-completion", "cargo", "cargo-update-recipe-crates", "core-image", "deploy", "features_check", "image",
-        "image-artifact-names", "native", "nopackages", "packagegroup", "rm_work", "systemd", "useradd",
+        "image-artifact-names", "kernel-arch", "native", "nopackages", "packagegroup", "rm_work", "systemd", "useradd",
     ], ["grub-efi_2.14", "libubootenv_0.3.7", "linux-yocto_6.18", "u-boot_2026.01"]),
     "rauc": ("meta-rauc", ["bundle"], ["rauc-conf", "rauc_1.15.2"]),
     "virtualization-layer": ("meta-virtualization", [], ["containerd_git", "docker-moby_git"]),
     "raspberrypi": ("meta-raspberrypi", [], ["linux-raspberrypi_6.18", "rpi-cmdline", "rpi-config_git", "rpi-u-boot-scr"]),
 }
+
+# Variables of these layers that neither the configuration below nor oelint-adv's data know.
+VARIABLES = {"SDIMG_KERNELIMAGE"}
 
 # The configuration that every BitBake needs. Names that openembedded-core sets and our files refer to.
 BITBAKE_CONF = r"""
