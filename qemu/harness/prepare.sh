@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Shared by qemu/test, qemu/demo and qemu/run. Sourced, never run; leaves the shell in the project's directory.
+# Shared by qemu/test, qemu/bench, qemu/demo and qemu/run. Sourced, never run; leaves the shell in the project's directory.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 source tests/tools/common.sh

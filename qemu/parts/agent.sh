@@ -1,20 +1,21 @@
-# shellcheck shell=bash disable=SC2154,SC2016  # the caller sets the names; text for other shells stays as it is
+# shellcheck shell=bash disable=SC2154,SC2016,SC2034,SC1003  # the caller sets the names; text for other shells stays as it is
 # The agent's programs and files, as agent/dist/README.md says. Sourced by build.
 
 # Sets `programs`, the directory with the built programs, and `native`, the one with programs that run here.
 build_agent() {
     command -v cargo >/dev/null || die "cargo is missing" "install Rust (rustup, or your distribution's package), then run this again"
-    native=$PWD/target/release
+    native=$PWD/target/device/release
     programs=$native
-    # Nothing in them depends on the date of the commit, and dependencies would be built anew for another one.
-    step agent "building the agent" env -u SOURCE_DATE_EPOCH cargo build --release --locked -p margo-agent -p margo-boot-env
+    compiler="$(rustc --version), $(cc --version | head -n 1)"
+    step agent "building the agent" release_cargo build -p margo-agent -p margo-boot-env
     [ "$arch" = "$(dpkg --print-architecture)" ] || cross_build_agent
 }
 
 stage_agent() {
-    local to=$1 lib=$1/usr/lib
+    local to=$1 lib=$1/usr/lib share=$1/usr/share command
     mkdir -p "$to/usr/bin" "$lib/margo-agent/config.d" "$lib/systemd/system" "$lib/systemd/catalog" "$lib/tmpfiles.d" \
-        "$lib/sysusers.d" "$lib/udev/rules.d" "$to/usr/share/bash-completion/completions" "$to/usr/share/man/man1"
+        "$lib/sysusers.d" "$lib/udev/rules.d" "$share/bash-completion/completions" "$share/zsh/site-functions" \
+        "$share/fish/vendor_completions.d" "$share/man/man1" "$share/doc/margo-agent"
     install -m 755 "$programs/margo-agent" "$programs/margoctl" "$to/usr/bin/"
     install -m 755 "$programs/margo-boot-env" "$lib/margo-agent/"
     install -m 644 agent/dist/config.d/*.toml "$lib/margo-agent/config.d/"
@@ -23,6 +24,15 @@ stage_agent() {
     install -m 644 agent/dist/tmpfiles.d/* "$lib/tmpfiles.d/"
     install -m 644 agent/dist/sysusers.d/* "$lib/sysusers.d/"
     install -m 644 agent/dist/udev/rules.d/* "$lib/udev/rules.d/"
-    "$native/margoctl" completion bash > "$to/usr/share/bash-completion/completions/margoctl"
-    "$native/margoctl" man > "$to/usr/share/man/man1/margoctl.1"
+    install -m 644 agent/dist/PROVISIONING.md agent/dist/CODES.md "$share/doc/margo-agent/"
+    "$native/margoctl" completion bash > "$share/bash-completion/completions/margoctl"
+    "$native/margoctl" completion zsh > "$share/zsh/site-functions/_margoctl"
+    "$native/margoctl" completion fish > "$share/fish/vendor_completions.d/margoctl.fish"
+    "$native/margoctl" man > "$share/man/man1/margoctl.1"
+    for command in $(commands_of "$share/man/man1/margoctl.1"); do
+        "$native/margoctl" man "$command" > "$share/man/man1/margoctl-$command.1"
+    done
 }
+
+# The commands that the main manual page lists.
+commands_of() { sed -n 's/^margoctl\\-\([a-z\\-]*\)(1)$/\1/p' "$1" | tr -d '\\'; }

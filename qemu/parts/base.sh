@@ -27,10 +27,10 @@ make_base() {
     input=$(input_of "$list" qemu/parts/base.sh qemu/initramfs/*/margo)
     base=$built/base-$arch-$input.tar
     [ ! -f "$base" ] || return 0
-    need_packages mmdebstrap debian-archive-keyring uidmap >&2
+    need_namespaces
     rm -f "$built/base-$arch-"*
     # The base outlives commits, so the times inside the initramfs are not those of one, but of a fixed day (2025-01-01).
-    local -x SOURCE_DATE_EPOCH=1735689600
+    local -x SOURCE_DATE_EPOCH=1735689600 TZ=UTC
     # The initramfs is made once, at the end: packages would make it twice, which takes minutes when programs are emulated.
     step "base-$arch" "making the Debian part of the device OS ($arch; once, a minute or more)" \
         make_root "$arch" "$list" "$base" \

@@ -13,7 +13,7 @@ make_cross_root() {
     sed "s/@ARCH@/$arch/; s/@TRIPLE@/${cross_triple//_/-}/" qemu/packages/cross > "$list"
     input=$(input_of "$list" qemu/parts/cross.sh)
     [ "$(cat "$cross/.input" 2>/dev/null || true)" != "$input" ] || return 0
-    need_packages mmdebstrap bubblewrap debian-archive-keyring uidmap >&2
+    need_namespaces
     hold_lock "cross-$arch"
     # The agent needs a newer Rust than the suite has. Backports come from the mirror that the suite comes from.
     step "cross-$arch" "making the cross root for $arch (once, a minute)" \
@@ -38,7 +38,7 @@ unpack_cross_root() {
 cross_cargo() {
     local home=${CARGO_HOME:-$HOME/.cargo} word=${cross_target//-/_}
     bwrap --bind "$cross" / --dev /dev --proc /proc --tmpfs /tmp --bind "$PWD" "$PWD" --bind "$home" "$home" --chdir "$PWD" \
-        --unshare-net --die-with-parent --setenv CARGO_HOME "$home" --setenv PATH /usr/bin:/bin --setenv LC_ALL C.UTF-8 \
+        --unshare-net --die-with-parent --setenv CARGO_HOME "$home" --setenv RUSTC_WRAPPER "$PWD/tests/tools/rustc-without-paths" --setenv PATH /usr/bin:/bin --setenv LC_ALL C.UTF-8 \
         --setenv "CARGO_TARGET_${word^^}_LINKER" "$cross_triple-gcc" --setenv "CC_$word" "$cross_triple-gcc" \
         --setenv "AR_$word" "$cross_triple-ar" -- cargo "$@" --offline --target "$cross_target" --target-dir "$PWD/target/cross"
 }
@@ -49,5 +49,6 @@ cross_build_agent() {
     step "fetch-$arch" "fetching the agent's crates" cargo fetch --locked
     step "agent-$arch" "building the agent for $arch (the first time some minutes)" \
         cross_cargo build --release --locked -p margo-agent -p margo-boot-env --bins
+    compiler=$(dpkg-query --admindir="$cross/var/lib/dpkg" -W -f '${Package} ${Version} ' rustc "gcc-${cross_triple//_/-}")
     programs=$PWD/target/cross/$cross_target/release
 }

@@ -83,19 +83,15 @@ assemble_disk() {
         qemu/tools sfdisk --quiet "$disk"
     put "$disk" esp "$parts/esp.img"
     put "$disk" env "$parts/env.img"
-    put "$disk" root_a "$out/root.squashfs"
+    put "$disk" root_a "$new/root.squashfs"
     put "$disk" data "$parts/data.img"
 }
 
 make_disk() {
     local parts=$built/stage.$$/disk
     mkdir -p "$parts"
-    MARGO_TOOLS_BIND=$(dirs_outside "$out") \
-        step "disk-$arch-$version" "making the disk image" assemble_disk "$parts" "$out/disk.img.part"
-    mv "$out/disk.img.part" "$out/disk.img"
+    MARGO_TOOLS_BIND=$(dirs_outside "$new") \
+        step "disk-$arch-$version" "making the disk image" assemble_disk "$parts" "$new/disk.img"
     # What scenarios can ask for. Debian's kernel for arm64 has no driver for any watchdog that QEMU's machine has.
-    rm -f "$out/disk.features"
-    [ "$arch" = amd64 ] || echo "boot-env firmware guard provisioning" > "$out/disk.features"
-    # The newest one under one name, for what boots it without being told which.
-    [ "$out" != "$built/image/$arch-$version" ] || ln -sfn "$arch-$version/disk.img" "$built/image/$(image_name).img"
+    [ "$arch" = amd64 ] || echo "boot-env firmware guard provisioning" > "$new/disk.features"
 }

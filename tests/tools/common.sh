@@ -10,6 +10,12 @@ mkdir -p "$work"
 # Uses sudo only where it is needed.
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 
+# Whether as_root can work: it is root, or sudo asks for nothing, or there is somebody to ask.
+may_be_root() {
+    [ "$(id -u)" -ne 0 ] || return 0
+    command -v sudo >/dev/null && { sudo -n true || (: </dev/tty); } 2>/dev/null
+}
+
 # Installs those of the named Debian packages that are missing.
 need_packages() {
     local missing=() package
@@ -17,9 +23,24 @@ need_packages() {
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
     done
     [ ${#missing[@]} -eq 0 ] && return 0
+    if ! may_be_root; then
+        say "error: packages are missing, and this user cannot install them: ${missing[*]}"
+        say "next step: as root: apt-get install --no-install-recommends ${missing[*]}"
+        exit 1
+    fi
     say "installing: ${missing[*]}"
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Cargo for what is released: the programs are the same in whatever directory and by whomever they are built. Their
+# directory is target/device/release, apart from those of other builds, which have paths of this machine in them.
+release_cargo() {
+    local command=$1
+    shift
+    # Nothing in them depends on the date of the commit, and dependencies would be built anew for another one.
+    env -u SOURCE_DATE_EPOCH RUSTC_WRAPPER="$PWD/tests/tools/rustc-without-paths" \
+        cargo "$command" --release --locked --target-dir "$PWD/target/device" "$@"
 }
 
 # What everything here needs: packages, Rust, an engine. Leaves what is there alone.

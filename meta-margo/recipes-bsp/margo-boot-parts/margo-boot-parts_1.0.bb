@@ -8,7 +8,10 @@ CVE_PRODUCT = "margo-agent"
 
 DEPENDS = "dosfstools-native margo-agent-native mtools-native"
 
-inherit deploy nopackages
+inherit deploy features_check nopackages
+
+# Its variables are set by conf/distro/include/margo.inc.
+REQUIRED_DISTRO_FEATURES = "margo"
 
 INHIBIT_DEFAULT_DEPS = "1"
 PACKAGE_ARCH = "${MACHINE_ARCH}"

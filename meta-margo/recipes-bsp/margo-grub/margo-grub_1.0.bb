@@ -19,7 +19,10 @@ SRC_URI = "\
 
 S = "${UNPACKDIR}"
 
-inherit deploy
+inherit deploy features_check
+
+# Its variables are set by conf/distro/include/margo.inc.
+REQUIRED_DISTRO_FEATURES = "margo"
 
 COMPATIBLE_HOST = "(x86_64|aarch64).*-linux"
 GRUB_FORMAT = "${@'x86_64-efi' if d.getVar('TARGET_ARCH') == 'x86_64' else 'arm64-efi'}"

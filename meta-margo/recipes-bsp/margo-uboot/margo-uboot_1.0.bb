@@ -22,7 +22,10 @@ SRC_URI = "\
 
 S = "${UNPACKDIR}"
 
-inherit deploy kernel-arch
+inherit deploy features_check kernel-arch
+
+# Its variables are set by conf/distro/include/margo.inc.
+REQUIRED_DISTRO_FEATURES = "margo"
 
 # How U-Boot starts the kernel: booti for an Image, bootz for a zImage.
 MARGO_UBOOT_BOOTCMD ??= "booti"

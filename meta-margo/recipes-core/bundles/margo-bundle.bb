@@ -6,7 +6,10 @@ SECTION = "images"
 LICENSE = "Apache-2.0"
 CVE_PRODUCT = "margo-agent"
 
-inherit bundle margo-keys
+inherit bundle features_check margo-keys
+
+# Its variables are set by conf/distro/include/margo.inc.
+REQUIRED_DISTRO_FEATURES = "margo"
 
 KEYS_NEEDED = "keyring signer"
 KEYS_TASK = "do_bundle"

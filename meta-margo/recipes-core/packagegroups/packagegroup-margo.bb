@@ -8,7 +8,10 @@ LICENSE = "Apache-2.0"
 
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
-inherit packagegroup
+inherit features_check packagegroup
+
+# Its variables are set by conf/distro/include/margo.inc.
+REQUIRED_DISTRO_FEATURES = "margo"
 
 PACKAGES = "${PN} ${PN}-engine"
 

@@ -15,7 +15,10 @@ SRC_URI = "\
 
 S = "${UNPACKDIR}"
 
-inherit margo-keys
+inherit features_check margo-keys
+
+# Its variables are set by conf/distro/include/margo.inc.
+REQUIRED_DISTRO_FEATURES = "margo"
 
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"

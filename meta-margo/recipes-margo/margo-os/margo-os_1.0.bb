@@ -16,7 +16,7 @@ S = "${UNPACKDIR}/rootfs"
 
 inherit allarch features_check
 
-REQUIRED_DISTRO_FEATURES = "systemd usrmerge"
+REQUIRED_DISTRO_FEATURES = "margo systemd usrmerge"
 
 # Files of other packages. margo-image.bbclass lays ours over them in the end.
 OS_FILES_OVER = "etc/fstab etc/machine-id etc/resolv.conf etc/containerd/config.toml"

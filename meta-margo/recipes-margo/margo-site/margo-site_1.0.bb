@@ -7,7 +7,10 @@ SECTION = "base"
 LICENSE = "CLOSED"
 CVE_PRODUCT = "margo-agent"
 
-inherit allarch
+inherit allarch features_check
+
+# Its variables are set by conf/distro/include/margo.inc.
+REQUIRED_DISTRO_FEATURES = "margo"
 
 INHIBIT_DEFAULT_DEPS = "1"
 

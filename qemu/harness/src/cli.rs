@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Demo,
     /// Keep a device up to play with: serial console here, a lab behind it
     Run(Play),
+    /// Measure boots, installs, sizes and memory, and compare them with the same device without the agent
+    Bench(Bench),
     /// Write the pages that are made from the program and the scenario files
     Docs,
 }
@@ -66,6 +68,45 @@ pub(crate) struct Test {
     /// Keep the disks of scenarios that pass
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Record all that the device of the one named scenario asks of its disk; keeps the disk, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_log: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    /// Parts to measure; sizes and the last suite's time are always told
+    #[arg(value_enum)]
+    pub(crate) parts: Vec<BenchPart>,
+    /// Take each sample so many times; in each round all ways take a turn
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = at_least_one)]
+    pub(crate) rounds: usize,
+    /// Print the figures as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A part of the figures that needs devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum BenchPart {
+    /// Boots after a power cut without network
+    Boot,
+    /// Firmware installs, and the agent's memory before and after
+    Install,
+}
+
+impl Bench {
+    /// Whether a part is to be measured.
+    pub(crate) fn wants(&self, part: BenchPart) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number of rounds, at least 1".to_owned()),
+        Ok(rounds) => Ok(rounds),
+    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,6 @@
 //! `margo-qemu`: boots the device image in QEMU, does to it what scenario files say, and checks what it does.
 
+mod bench;
 mod cli;
 mod commands;
 mod error;

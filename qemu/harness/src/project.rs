@@ -16,8 +16,6 @@ pub(crate) struct Project {
     pub(crate) arch: Arch,
     /// Kernel, initrd and command line for an image without a boot loader (the harness's own tests).
     pub(crate) direct: Option<DirectBoot>,
-    /// The emulated processor, where the image needs another one than the harness takes.
-    pub(crate) cpu: Option<String>,
     tools: PathBuf,
 }
 
@@ -44,8 +42,7 @@ impl Project {
             let mut parts = text.splitn(3, ',').map(str::to_owned);
             Some(DirectBoot { kernel: parts.next()?, initrd: parts.next()?, append: parts.next()? })
         });
-        let cpu = std::env::var("MARGO_QEMU_CPU").ok();
-        Ok(Self { root, image, arch, direct, cpu, tools })
+        Ok(Self { root, image, arch, direct, tools })
     }
 
     /// The image, which must have been built.

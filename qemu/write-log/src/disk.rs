@@ -18,6 +18,9 @@ pub const SECTOR_BYTES: usize = 512;
 const SECTOR: u64 = 512;
 const COPY_BYTES: usize = 1024 * 1024;
 
+/// Sectors settled at a time: what they were before is kept in memory.
+const SETTLED_AT_ONCE: usize = 4096;
+
 /// One sector's worth of a write.
 #[derive(Debug, Clone, Copy)]
 pub struct Piece {
@@ -26,14 +29,51 @@ pub struct Piece {
     data_at: Option<u64>,
 }
 
+impl Piece {
+    /// What is written.
+    ///
+    /// # Errors
+    /// [`ReplayError::Format`] when the log ends early.
+    pub fn bytes(&self, log: &Log) -> Result<[u8; SECTOR_BYTES], ReplayError> {
+        let mut bytes = [0; SECTOR_BYTES];
+        if let Some(at) = self.data_at {
+            log.data(at, &mut bytes)?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// The pieces of a write that lie within a place of the disk.
+#[must_use]
+pub fn pieces_within(entry: &Entry, place: Place) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for index in 0..entry.size_bytes / SECTOR {
+        let to = entry.to.saturating_add(index * SECTOR);
+        let Some(sector) = to.checked_sub(place.offset).map(|at| at / SECTOR) else { continue };
+        if sector < place.size_bytes / SECTOR {
+            let data_at = entry.data_at.map(|at| at.saturating_add(index * SECTOR));
+            pieces.push(Piece { sector, data_at });
+        }
+    }
+    pieces
+}
+
+/// A part of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub size_bytes: u64,
+}
+
 /// A partition.
 #[derive(Debug)]
 pub struct Disk<'log> {
     log: &'log Log,
     file: File,
     path: PathBuf,
-    offset: u64,
-    sectors: u64,
+    place: Place,
     /// Stands for the whole durable content: the states' names are differences to it.
     name: u64,
 }
@@ -79,7 +119,7 @@ impl<'log> Disk<'log> {
             done.map_err(|source| file_error("write", path, source))?;
         }
         let path = path.to_path_buf();
-        Ok(Self { log, file, path, offset, sectors: size_bytes / SECTOR, name: 0 })
+        Ok(Self { log, file, path, place: Place { offset, size_bytes }, name: 0 })
     }
 
     /// The file, as it is now.
@@ -91,16 +131,7 @@ impl<'log> Disk<'log> {
     /// The pieces of a write that lie within the partition.
     #[must_use]
     pub fn pieces(&self, entry: &Entry) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        for index in 0..entry.size_bytes / SECTOR {
-            let to = entry.to.saturating_add(index * SECTOR);
-            let Some(sector) = to.checked_sub(self.offset).map(|at| at / SECTOR) else { continue };
-            if sector < self.sectors {
-                let data_at = entry.data_at.map(|at| at.saturating_add(index * SECTOR));
-                pieces.push(Piece { sector, data_at });
-            }
-        }
-        pieces
+        pieces_within(entry, self.place)
     }
 
     /// These pieces are on the medium for good.
@@ -108,8 +139,10 @@ impl<'log> Disk<'log> {
     /// # Errors
     /// [`ReplayError`]
     pub fn settle(&mut self, pieces: &[Piece]) -> Result<(), ReplayError> {
-        let (_, difference) = self.put(pieces)?;
-        self.name ^= difference;
+        for some in pieces.chunks(SETTLED_AT_ONCE) {
+            let (_, difference) = self.put(some)?;
+            self.name ^= difference;
+        }
         Ok(())
     }
 
@@ -133,16 +166,38 @@ impl<'log> Disk<'log> {
         Ok(())
     }
 
+    /// Writes a file over the beginning of a place within, for what changes the disk behind this one's back.
+    ///
+    /// # Errors
+    /// [`ReplayError::File`]
+    pub fn restore(&self, from: &Path, to: Place) -> Result<(), ReplayError> {
+        let error = |source| file_error("copy", from, source);
+        let mut from_file = File::open(from).map_err(error)?.take(to.size_bytes);
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut was = vec![0; COPY_BYTES];
+        let mut at = to.offset;
+        loop {
+            let got = from_file.read(&mut buffer).map_err(error)?;
+            let (Some(bytes), Some(was)) = (buffer.get(..got), was.get_mut(..got)) else { break };
+            if bytes.is_empty() {
+                break;
+            }
+            self.file.read_exact_at(was, at).map_err(error)?;
+            // Holes stay holes.
+            if was != bytes {
+                self.file.write_all_at(bytes, at).map_err(error)?;
+            }
+            at = at.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
+        }
+        Ok(())
+    }
+
     /// Writes pieces in order; returns what was there, and the difference in the content's name.
     fn put(&mut self, pieces: &[Piece]) -> Result<(Undo, u64), ReplayError> {
         let mut old = BTreeMap::new();
         let mut new = BTreeMap::new();
         for piece in pieces {
-            let mut bytes = [0; SECTOR_BYTES];
-            if let Some(at) = piece.data_at {
-                self.log.data(at, &mut bytes)?;
-            }
-            new.insert(piece.sector, bytes);
+            new.insert(piece.sector, piece.bytes(self.log)?);
         }
         let mut difference = 0;
         for (sector, bytes) in &new {

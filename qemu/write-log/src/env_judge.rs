@@ -4,11 +4,12 @@ use crate::error::ReplayError;
 use crate::tools::Tools;
 use margo_boot_env::block::{Block, SIZE_BYTES};
 use margo_boot_env::env::Env;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What was found over all states.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct EnvFigures {
     /// States in which the first copy cannot be used.
     pub first_unreadable: usize,

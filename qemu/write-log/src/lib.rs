@@ -6,8 +6,10 @@
 //! - [`tools`]: commands of the image tools, run by one shell that stays
 //! - [`env_judge`]: GRUB and our library read the boot environment
 //! - [`store_judge`]: the agent's store is read from ext4 after its journal was replayed
-//! - [`run`]: all of it together, with figures
+//! - [`run`]: all of it together for one partition, with figures
+//! - [`device`]: a whole device: the slots and the store as well
 
+pub mod device;
 pub mod disk;
 pub mod env_judge;
 pub mod error;

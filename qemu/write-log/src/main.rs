@@ -2,11 +2,14 @@
 
 mod args;
 
+use args::What;
+use margo_write_log::device;
 use margo_write_log::run::{Figures, run};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -30,12 +33,42 @@ fn main() -> ExitCode {
 }
 
 fn work(words: &[String]) -> Result<(String, bool), Box<dyn Error>> {
-    let Some((job, scratch)) = args::parse(words)? else {
+    let Some(work) = args::parse(words)? else {
         return Ok((args::HELP.to_owned(), true));
     };
-    let dir = tempfile::tempdir_in(&scratch)?;
-    let figures = run(&job, dir.path())?;
-    Ok(report(&figures))
+    let dir = tempfile::tempdir_in(&work.scratch)?;
+    let json = |figures: serde_json::Result<String>| figures.map(|text| text + "\n");
+    match &work.what {
+        What::Partition(job) => {
+            let figures = run(job, dir.path())?;
+            let (text, is_well) = report(&figures);
+            let text =
+                if work.is_json { json(serde_json::to_string_pretty(&figures))? } else { text };
+            Ok((text, is_well))
+        }
+        What::Device(job) => {
+            let figures = device::run(job, dir.path(), &mut progress())?;
+            let text = if work.is_json {
+                json(serde_json::to_string_pretty(&figures))?
+            } else {
+                figures.table()
+            };
+            Ok((text, figures.is_well()))
+        }
+    }
+}
+
+/// Says on standard error how far it is, every few seconds.
+fn progress() -> impl FnMut(&str) {
+    const EVERY: Duration = Duration::from_secs(10);
+    let mut last = Instant::now();
+    move |text| {
+        if last.elapsed() >= EVERY {
+            last = Instant::now();
+            // A reader that went away needs no progress.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
 }
 
 /// The figures for people, and whether every state could be read.

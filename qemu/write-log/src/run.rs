@@ -7,6 +7,7 @@ use crate::log::Log;
 use crate::states::{Plan, Random, subsets};
 use crate::store_judge::{self, StoreFigures};
 use crate::tools::Tools;
+use serde::Serialize;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,7 @@ pub struct Job {
 }
 
 /// What came of it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Figures {
     /// Entries of the log that are flushes.
     pub flushes: usize,
@@ -150,7 +151,7 @@ impl Replay<'_> {
         }
         if let (Reader::Store(inside), Some(figures)) = (&self.job.reader, &mut self.figures.store)
         {
-            store_judge::judge(&mut self.tools, image, inside, self.dir, figures)?;
+            let _ = store_judge::judge(&mut self.tools, image, inside, self.dir, figures)?;
         }
         Ok(())
     }

@@ -5,13 +5,14 @@ use crate::error::ReplayError;
 use crate::log::file_error;
 use crate::tools::Tools;
 use margo_agent::store::{Condition, Store};
+use serde::Serialize;
 use state_machine::state::Durable;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 /// What was found over all states.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct StoreFigures {
     /// States without a readable document, though there was one.
     pub unreadable: usize,
@@ -25,6 +26,19 @@ pub struct StoreFigures {
     pub generations: BTreeMap<u64, usize>,
 }
 
+/// What the store says of one state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// There was a document, and none can be read.
+    Unreadable,
+    /// Nothing was saved yet.
+    Fresh,
+    /// This generation, from one file; the other one was damaged.
+    Healed(u64),
+    /// This generation (before a repair of an interrupted save of both files: the one after it).
+    Intact(u64),
+}
+
 /// Judges the store in the directory `inside` of the ext4 partition in `image`; `dir` is a scratch directory the tools
 /// see. The image itself is not changed.
 ///
@@ -36,7 +50,7 @@ pub fn judge(
     inside: &str,
     dir: &Path,
     figures: &mut StoreFigures,
-) -> Result<(), ReplayError> {
+) -> Result<Found, ReplayError> {
     let (image, copy) = (image.display(), dir.join("replayed"));
     let copy = copy.display();
     let out = dir.join("store");
@@ -60,19 +74,26 @@ pub fn judge(
     }
     // A directory that is not there yet is an empty one.
     let last = inside.rsplit('/').next().unwrap_or(inside);
-    match Store::open::<Durable>(&out.join(last)) {
+    let (condition, document, generation) = match Store::open::<Durable>(&out.join(last)) {
         Ok((store, loaded)) => {
-            match loaded.condition {
-                Condition::Fresh => figures.fresh += 1,
-                Condition::Lost { .. } => figures.unreadable += 1,
-                Condition::Healed { .. } | Condition::Unhealed { .. } => figures.healed += 1,
-                Condition::Intact => {}
-            }
-            if loaded.document.is_some() {
-                *figures.generations.entry(store.generation()).or_default() += 1;
-            }
+            (Some(loaded.condition), loaded.document.is_some(), store.generation())
         }
-        Err(_) => figures.unreadable += 1,
+        Err(_) => (None, false, 0),
+    };
+    let found = match condition {
+        None | Some(Condition::Lost { .. }) => Found::Unreadable,
+        Some(Condition::Fresh) => Found::Fresh,
+        Some(Condition::Healed { .. } | Condition::Unhealed { .. }) => Found::Healed(generation),
+        Some(Condition::Intact) => Found::Intact(generation),
+    };
+    match found {
+        Found::Unreadable => figures.unreadable += 1,
+        Found::Fresh => figures.fresh += 1,
+        Found::Healed(_) => figures.healed += 1,
+        Found::Intact(_) => {}
     }
-    Ok(())
+    if document {
+        *figures.generations.entry(generation).or_default() += 1;
+    }
+    Ok(found)
 }

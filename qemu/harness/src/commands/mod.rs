@@ -3,6 +3,7 @@
 mod play;
 mod test;
 
+use crate::bench;
 use crate::cli::{Args, Command};
 use crate::error::{Doing as _, Outcome};
 use crate::project::Project;
@@ -18,6 +19,7 @@ pub(crate) fn run(args: Args) -> Outcome<bool> {
         Command::Test(test) => test::run(&project, &test, runtime.handle()),
         Command::Demo => demo(&project, runtime.handle()),
         Command::Run(play) => play::run(&project, &play, runtime.handle()),
+        Command::Bench(taken) => bench::run(&project, &taken, runtime.handle()),
         Command::Docs => {
             for (path, text) in files::pages(&project.root)? {
                 std::fs::write(&path, text).doing(format!("cannot write {}", path.display()))?;
@@ -32,8 +34,8 @@ pub(crate) fn run(args: Args) -> Outcome<bool> {
 fn demo(project: &Project, runtime: &tokio::runtime::Handle) -> Outcome<bool> {
     project.require_image()?;
     let scenario = files::read(&project.root.join("qemu/scenarios/demo/demo.scenario"))?;
-    let options = Options { jobs: 1, repeat: 1, is_shown: true, keep: false };
-    let result = suite::one(project, &scenario, 0, options, runtime);
+    let options = Options { jobs: 1, repeat: 1, is_shown: true, keep: false, write_log: None };
+    let result = suite::one(project, &scenario, 0, &options, runtime);
     say(&format!("\nWhat happened\n{}", closing(&result.name, result.timeline)));
     if let Some(why) = &result.why {
         say(why);

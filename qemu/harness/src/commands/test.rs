@@ -8,6 +8,7 @@ use crate::run::suite::{self, Options, Verdict};
 use crate::run::timeline::say;
 use crate::scenario::action::Action;
 use crate::scenario::{Scenario, files};
+use crate::vm::write_log::WriteLog;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -33,13 +34,20 @@ pub(super) fn run(
         return Ok(true);
     }
     project.require_image()?;
+    let write_log = test.write_log.as_deref().map(WriteLog::at).transpose()?;
+    if write_log.is_some() && (scenarios.len() != 1 || test.repeat != 1) {
+        return Err(Trouble::new(
+            "--write-log records one device: name one scenario, to be run once",
+        ));
+    }
     let options = Options {
         jobs: test.jobs.max(1),
         repeat: test.repeat,
         is_shown: test.verbose,
-        keep: test.keep,
+        keep: test.keep || write_log.is_some(),
+        write_log,
     };
-    let results = suite::run(project, &scenarios, options, runtime);
+    let results = suite::run(project, &scenarios, &options, runtime);
     let kept = project.root.join("target/qemu/results.json");
     let json = serde_json::to_string_pretty(&results).doing("results")?;
     std::fs::create_dir_all(project.root.join("target/qemu")).doing("results")?;

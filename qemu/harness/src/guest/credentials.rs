@@ -1,6 +1,7 @@
 //! systemd credentials in the machine's SMBIOS tables: the test's own units, and provisioning packages.
 
 use crate::error::{Doing as _, Outcome};
+use crate::run::steps::allowance;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::path::{Path, PathBuf};
@@ -48,8 +49,21 @@ StandardOutput=file:/dev/virtio-ports/margo.journal
 /// The lab's registry speaks HTTP. The engine takes that from loopback only, unless told.
 const ENGINE: &str = "[Service]\nEnvironment=DOCKER_OPTS=--insecure-registry=10.0.2.0/24\n";
 
-/// A guard's deadline that a test can wait for; still beyond the agent's own (`provision::TRIAL_TIMEOUT_SECS`).
-const GUARD: &str = "[Timer]\nOnBootSec=\nOnBootSec=300s\n";
+/// How long a trial may last, in seconds since the boot: emulated, a boot with all workloads takes about one minute.
+const TRIAL_TIMEOUT_SECS: u32 = 240;
+/// The guard comes so long after it.
+const GUARD_LATER_SECS: u32 = 60;
+
+/// The agent's deadline for a trial.
+pub(crate) fn trial_timeout_secs() -> u32 {
+    TRIAL_TIMEOUT_SECS.saturating_mul(allowance())
+}
+
+/// The guard's deadline, beyond the agent's own.
+fn guard() -> String {
+    let deadline_secs = trial_timeout_secs() + GUARD_LATER_SECS;
+    format!("[Timer]\nOnBootSec=\nOnBootSec={deadline_secs}s\n")
+}
 
 /// The units every device under test gets.
 pub(crate) fn of_harness() -> Vec<Credential> {
@@ -57,7 +71,7 @@ pub(crate) fn of_harness() -> Vec<Credential> {
         Credential::new("systemd.extra-unit.margo-probe.service", PROBE),
         Credential::new("systemd.extra-unit.margo-journal.service", JOURNAL),
         Credential::new("systemd.unit-dropin.docker.service", ENGINE),
-        Credential::new("systemd.unit-dropin.margo-trial-guard.timer", GUARD),
+        Credential::new("systemd.unit-dropin.margo-trial-guard.timer", guard()),
         Credential::new(
             "systemd.unit-dropin.sysinit.target",
             "[Unit]\nWants=margo-probe.service margo-journal.service\n",

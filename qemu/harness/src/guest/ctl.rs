@@ -2,6 +2,7 @@
 
 use super::probe::Probe;
 use crate::error::{Doing as _, Outcome, Trouble};
+use crate::run::steps::patience;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ const TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Runs `margoctl --json` with these words.
 pub(crate) fn ask(probe: &mut Probe, words: &str) -> Outcome<Value> {
-    let ran = probe.run(&format!("margoctl --json {words}"), TIME_MAX)?;
+    let ran = probe.run(&format!("margoctl --json {words}"), TIME_MAX * patience())?;
     if ran.exit != 0 {
         return Err(Trouble::new(format!("margoctl {words}: {}", ran.output.trim())));
     }

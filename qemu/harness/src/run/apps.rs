@@ -31,6 +31,8 @@ pub(crate) struct Container {
     pub(crate) id: String,
     pub(crate) version: String,
     pub(crate) is_running: bool,
+    /// When it was started last, as the engine writes dates.
+    pub(crate) started_at: String,
 }
 
 impl World {
@@ -181,10 +183,12 @@ fn container(line: &str, deployment: &str) -> Option<Container> {
     let env = config.get("Env").and_then(Value::as_array).cloned().unwrap_or_default();
     let prefix = format!("{VERSION_VARIABLE}=");
     let version = env.iter().filter_map(Value::as_str).find_map(|v| v.strip_prefix(&prefix));
+    let started_at = record.get("State").and_then(|state| state.get("StartedAt"));
     Some(Container {
         id: record.get("ID")?.as_str()?.to_owned(),
         version: version.unwrap_or_default().to_owned(),
         is_running: is_running == "1",
+        started_at: started_at.and_then(Value::as_str).unwrap_or_default().to_owned(),
     })
 }
 
@@ -256,8 +260,13 @@ mod tests {
 
     #[test]
     fn a_record_of_the_engine_tells_whose_it_is_and_its_version() {
-        let record = r#"1 {"ID":"abc","State":{"Pid":7},"Config":{"Env":["A=1","APP_VERSION=2"],"Labels":{"org.margo.deployment":"x"}}}"#;
-        let wanted = Container { id: "abc".into(), version: "2".into(), is_running: true };
+        let record = r#"1 {"ID":"abc","State":{"Pid":7,"StartedAt":"2025-11-27T05:36:31.5Z"},"Config":{"Env":["A=1","APP_VERSION=2"],"Labels":{"org.margo.deployment":"x"}}}"#;
+        let wanted = Container {
+            id: "abc".into(),
+            version: "2".into(),
+            is_running: true,
+            started_at: "2025-11-27T05:36:31.5Z".into(),
+        };
         assert_eq!(container(record, "x"), Some(wanted));
         assert_eq!(container(record, "y"), None);
         assert_eq!(container("0 not json", "x"), None);

@@ -66,9 +66,10 @@ impl World {
             "oldest" => "ls -t state-[ab] | tail -n 1",
             _ => "ls state-[ab]",
         };
-        // In place, as a failing storage would do it: no rename, no new file.
+        // In place, as a failing storage would do it: no rename, no new file. The agent is stopped, or its next two saves
+        // could replace what was damaged before the power is cut.
         let found = self.sh(&format!(
-            "cd /var/lib/margo-agent && for f in $({choose}); do \
+            "systemctl stop margo-agent && cd /var/lib/margo-agent && for f in $({choose}); do \
              printf 'XXXXXXXXXXXXXXXX' | dd of=\"$f\" bs=1 seek=$(($(stat -c %s \"$f\") / 2)) conv=notrunc status=none && echo \"$f\"; \
              done; sync"
         ))?;

@@ -20,6 +20,9 @@ impl World {
         clock: Option<String>,
     ) -> Outcome {
         let image = self.project.require_image()?.to_owned();
+        if let Some(log) = &self.write_log {
+            log.begin()?;
+        }
         let path = self.dir.join("disk.qcow2");
         self.disk = Some(Disk::over(&self.project, &image, path, disk_mib)?);
         self.facts = Facts { memory_mib, cpus, clock, ..Facts::default() };
@@ -47,6 +50,7 @@ impl World {
             cpus: self.facts.cpus,
             clock: self.facts.clock.clone(),
             disk: disk.path.clone(),
+            write_log: self.write_log.clone(),
             variables: self.variables(),
             stick: self.stick.clone(),
             credentials: given,
@@ -90,8 +94,17 @@ impl World {
 
     /// Pulls the plug.
     pub(crate) fn cut(&mut self) -> Outcome {
+        self.stop_recording()?;
         let vm = self.vm.take();
         vm.ok_or_else(|| Trouble::new("the device is off already"))?.cut()
+    }
+
+    /// Stops the machine so that log and disk say the same: what was under way ends, and the log's head is written.
+    fn stop_recording(&mut self) -> Outcome {
+        match (&self.write_log, &mut self.vm) {
+            (Some(_), Some(vm)) => vm.stop(),
+            _ => Ok(()),
+        }
     }
 
     /// Reboots in good order.
@@ -127,9 +140,11 @@ impl World {
 
     /// Ends everything; the logs stay, the disk only when asked.
     pub(crate) fn end(&mut self, keep_disk: bool) -> Outcome {
+        let stopped = self.stop_recording();
         self.vm = None;
         self.keep_lab_events();
         self.stop_lab();
+        stopped?;
         if keep_disk {
             return Ok(());
         }

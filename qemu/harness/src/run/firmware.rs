@@ -2,6 +2,7 @@
 
 use super::world::{Deployed, World};
 use crate::error::{Doing as _, Outcome, Trouble};
+use crate::project::Project;
 use margo_lab::{ComponentSpec, DeploymentSpec};
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ pub(crate) const FIRMWARE: &str = "firmware";
 impl World {
     /// Orders a version through Margo: the bundle goes to the registry, a deployment of profile `custom` names it.
     pub(crate) fn order_firmware(&mut self, version: &str, kind: &str) -> Outcome {
-        let bundle = self.bundle(version, kind)?;
+        let bundle = bundle(&self.project, version, kind)?;
         let registry = self.lab()?.registry();
         let pushed = registry.push_firmware("firmware/os", version, &bundle);
         pushed.doing("cannot push the bundle")?;
@@ -29,23 +30,6 @@ impl World {
         let deployed = Deployed { id, version: version.to_owned(), services: 0 };
         self.facts.deployed.insert(FIRMWARE.to_owned(), deployed);
         Ok(())
-    }
-
-    /// The bundle of a version, as `qemu/bundle` makes it.
-    fn bundle(&self, version: &str, kind: &str) -> Outcome<PathBuf> {
-        let stem = self.project.arch.image_name();
-        let name = match kind {
-            "good" => format!("{stem}-{version}.raucb"),
-            other => format!("{stem}-{version}-{other}.raucb"),
-        };
-        let path = self.project.root.join("target/qemu/image").join(&name);
-        if path.exists() {
-            return Ok(path);
-        }
-        let arch = self.project.arch.name();
-        let next =
-            format!("next step: qemu/bundle --arch {arch} --version {version} --kind {kind}");
-        Err(Trouble::new(format!("there is no bundle {}; {next}", path.display())))
     }
 
     /// How far RAUC is, in percent.
@@ -77,6 +61,22 @@ impl World {
         let found = block.lines().find_map(|line| line.strip_prefix(&key));
         same(&format!("slot {slot}'s state"), found.unwrap_or("none"), state)
     }
+}
+
+/// The bundle of a version, as `qemu/bundle` makes it.
+pub(crate) fn bundle(project: &Project, version: &str, kind: &str) -> Outcome<PathBuf> {
+    let stem = project.arch.image_name();
+    let name = match kind {
+        "good" => format!("{stem}-{version}.raucb"),
+        other => format!("{stem}-{version}-{other}.raucb"),
+    };
+    let path = project.root.join("target/qemu/image").join(&name);
+    if path.exists() {
+        return Ok(path);
+    }
+    let arch = project.arch.name();
+    let next = format!("next step: qemu/bundle --arch {arch} --version {version} --kind {kind}");
+    Err(Trouble::new(format!("there is no bundle {}; {next}", path.display())))
 }
 
 fn same(what: &str, found: &str, wanted: &str) -> Outcome {

@@ -7,7 +7,7 @@ use crate::scenario::action::Moment;
 use margo_agent::logging::catalog;
 use std::time::{Duration, Instant};
 
-/// A moment must be hit quickly; looking costs the device nothing.
+/// A moment must be hit quickly; looking costs the device nothing, but for questions to itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// What a program says when it stops at its hold.
 pub(crate) const HELD_MESSAGE_ID: &str = "6d6172676f2d68656c6400000000f001";
@@ -31,7 +31,12 @@ impl World {
             std::thread::sleep(*time);
             return Ok(());
         }
-        while !self.has_come(moment, mark, requests, resets)? {
+        loop {
+            let looked = Instant::now();
+            if self.has_come(moment, mark, requests, resets)? {
+                return Ok(());
+            }
+            let took = looked.elapsed();
             if Instant::now() > deadline {
                 let text = format!("waited {timeout:?} in vain for the moment {moment:?}");
                 return Err(Trouble::new(text));
@@ -39,9 +44,8 @@ impl World {
             if !self.vm()?.is_running() {
                 return Err(Trouble::new(format!("QEMU ended before the moment {moment:?}")));
             }
-            std::thread::sleep(LOOK_AGAIN);
+            std::thread::sleep(LOOK_AGAIN.max(took));
         }
-        Ok(())
     }
 
     fn has_come(

@@ -19,6 +19,9 @@ const FACTS: &str = "facts.json";
 impl World {
     /// Goes on from a prepared device, which is made first when it is missing or was made from something else.
     pub(crate) fn device_from(&mut self, name: &str) -> Outcome {
+        if self.write_log.is_some() {
+            return self.device_played(name);
+        }
         // The lab's ports are baked into the device, so each job that runs at the same time has its own.
         let kept = self.project.prepared_dir(self.slot, name);
         if !self.is_fresh(&kept, name) {
@@ -48,6 +51,18 @@ impl World {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map(|now| now.as_secs()).unwrap_or_default();
         self.sh(&format!("date -s @{now} >/dev/null")).map(drop)
+    }
+
+    /// The steps of a prepared device, here: a record of its writes must begin with a factory-new disk.
+    fn device_played(&mut self, name: &str) -> Outcome {
+        let scenario = files::read(&self.source(name))?;
+        let mut timeline = Timeline::new(&format!("prepared/{name}"), true);
+        for step in &scenario.steps {
+            let at = || format!("{}:{}", scenario.path.display(), step.line);
+            steps::run(self, step, &mut timeline)
+                .map_err(|trouble| Trouble::new(format!("{}: {}\n{trouble}", at(), step.text)))?;
+        }
+        Ok(())
     }
 
     fn is_fresh(&self, kept: &Path, name: &str) -> bool {

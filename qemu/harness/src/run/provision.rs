@@ -2,7 +2,7 @@
 
 use super::world::World;
 use crate::error::{Doing as _, Outcome, Trouble};
-use crate::guest::credentials::Credential;
+use crate::guest::credentials::{Credential, trial_timeout_secs};
 use crate::vm::stick;
 use margo_lab::{SvidDefect, SvidOptions};
 use std::path::{Path, PathBuf};
@@ -19,8 +19,6 @@ const CREDENTIALS: [(&str, &str); 4] = [
     (KEY, "margo.svid-key"),
     (BUNDLE, "margo.trust-bundle"),
 ];
-/// How long a trial may last, in seconds since the boot: emulated, a boot with all workloads takes about one minute.
-const TRIAL_TIMEOUT_SECS: u32 = 240;
 /// How long all must be well before a commit, in seconds. Shorter than on a device: tests wait for it often.
 const HEALTHY_WINDOW_SECS: u32 = 10;
 /// The first line of the settings.
@@ -69,7 +67,7 @@ impl World {
         let bytes = std::fs::read(package.join(SETTINGS)).doing(SETTINGS)?;
         self.send_file(&bytes, "/etc/margo-agent/config.d/50-provisioned.toml")?;
         self.sh(
-            "chmod 0600 /etc/margo-agent/identity/svid.key; sync; systemctl restart margo-agent",
+            "chmod 0600 /etc/margo-agent/identity/svid.key; sync; systemctl restart --no-block margo-agent",
         )
         .map(drop)
     }
@@ -98,13 +96,14 @@ impl World {
 
     fn settings(&self) -> Outcome<String> {
         let lab = self.lab()?;
+        let trial_timeout_secs = trial_timeout_secs();
         let mut text = HEADER.to_owned();
         // Dotted keys at the top, so that a scenario's own lines can stand beside them.
         text.push_str(&format!(
             "device.id = \"lab-device\"\ndevice.vendor = \"Lab\"\ndevice.model_number = \"Q1\"\n\
              device.serial_number = \"1\"\ndevice.otel_collector = true\n\
              device.otel_http_endpoint = \"http://127.0.0.1:4318\"\nwfm.url = \"{}\"\nwfm.poll_interval_secs = 2\n\
-             retry.initial_ms = 500\nretry.max_ms = 4000\nfirmware.trial_timeout_secs = {TRIAL_TIMEOUT_SECS}\n\
+             retry.initial_ms = 500\nretry.max_ms = 4000\nfirmware.trial_timeout_secs = {trial_timeout_secs}\n\
              firmware.healthy_window_secs = {HEALTHY_WINDOW_SECS}\nfirmware.check_interval_secs = 2\n",
             lab.endpoints().wfm_url
         ));

@@ -13,6 +13,11 @@ pub(crate) fn patience() -> u32 {
     text.parse().unwrap_or(1).clamp(1, 100)
 }
 
+/// How many times as long the device's own limits are that the harness sets: scenarios wait for some of them to pass.
+pub(crate) fn allowance() -> u32 {
+    patience().div_ceil(2)
+}
+
 /// Carries a step out and notes it.
 pub(crate) fn run(world: &mut World, step: &Step, timeline: &mut Timeline) -> Outcome {
     let began = Instant::now();

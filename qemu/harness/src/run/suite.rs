@@ -6,6 +6,7 @@ use super::world::World;
 use crate::error::{Outcome, Trouble};
 use crate::project::Project;
 use crate::scenario::Scenario;
+use crate::vm::write_log::WriteLog;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -16,7 +17,7 @@ use tokio::runtime::Handle;
 const TAIL_LINES: usize = 15;
 
 /// How a suite is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) jobs: usize,
     pub(crate) repeat: usize,
@@ -24,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) is_shown: bool,
     /// Keep the disks of scenarios that passed, too.
     pub(crate) keep: bool,
+    /// Where everything asked of the disk is recorded; then there is one scenario, run once.
+    pub(crate) write_log: Option<WriteLog>,
 }
 
 /// What became of a scenario.
@@ -51,7 +54,7 @@ pub(crate) struct RunResult {
 pub(crate) fn run(
     project: &Project,
     scenarios: &[Scenario],
-    options: Options,
+    options: &Options,
     runtime: &Handle,
 ) -> Vec<RunResult> {
     let rounds = (0..options.repeat).flat_map(|_| scenarios.iter());
@@ -79,7 +82,7 @@ pub(crate) fn one(
     project: &Project,
     scenario: &Scenario,
     slot: usize,
-    options: Options,
+    options: &Options,
     runtime: &Handle,
 ) -> RunResult {
     let mut timeline = Timeline::new(&scenario.name, options.is_shown);
@@ -104,7 +107,7 @@ fn carry_out(
     project: &Project,
     scenario: &Scenario,
     slot: usize,
-    options: Options,
+    options: &Options,
     runtime: &Handle,
     timeline: &mut Timeline,
 ) -> Outcome {
@@ -114,6 +117,7 @@ fn carry_out(
         _ => project.run_dir(&format!("{}-{slot}", scenario.name)),
     };
     let mut world = World::new(project, dir, slot, runtime.clone())?;
+    world.write_log.clone_from(&options.write_log);
     for step in &scenario.steps {
         let did = steps::run(&mut world, step, timeline);
         let Err(trouble) = did else { continue };

@@ -1,11 +1,13 @@
 //! One scenario's world: a lab in this process, a device in QEMU, the apps that are deployed.
 
+use super::steps::patience;
 use crate::error::{Doing as _, Outcome, Trouble};
 use crate::guest::credentials::Credential;
 use crate::guest::journal::{Journal, Mark};
 use crate::project::Project;
 use crate::vm::disk::Disk;
 use crate::vm::machine::Vm;
+use crate::vm::write_log::WriteLog;
 use margo_lab::{DeploymentId, Lab, LabConfig, Service};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,10 +16,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
+/// A command in the device, where nothing else is said.
+const COMMAND_MAX: Duration = Duration::from_secs(60);
 /// The lab as a device in QEMU's user network reaches it.
 pub(crate) const LAB_HOST: &str = "10.0.2.2";
 /// Between two looks at something that tells nobody when it changes.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Looking costs the device work, which is slow when it is emulated: it gets so many times as long to itself.
+const SHARE_OF_LOOKS: u32 = 4;
+/// But what has happened is noticed within this.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(3);
 
 /// What is known of a deployment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,6 +62,8 @@ pub(crate) struct World {
     lab: Option<Arc<Lab>>,
     pub(crate) vm: Option<Vm>,
     pub(crate) disk: Option<Disk>,
+    /// Where everything asked of the disk is recorded, from its beginning.
+    pub(crate) write_log: Option<WriteLog>,
     pub(crate) facts: Facts,
     pub(crate) journal: Journal,
     /// Where the present boot's journal begins.
@@ -87,6 +97,7 @@ impl World {
             lab: None,
             vm: None,
             disk: None,
+            write_log: None,
             facts: Facts::default(),
             journal: Journal::default(),
             boot_mark: Mark::default(),
@@ -127,10 +138,15 @@ impl World {
         self.vm.as_mut().ok_or_else(|| Trouble::new("the device is off: `boot` comes first"))
     }
 
-    /// The disk, which must not be in use.
+    /// The disk, which must not be in use, to be written by the harness.
     pub(crate) fn idle_disk(&self) -> Outcome<&Disk> {
         if self.vm.is_some() {
             return Err(Trouble::new("the device is on: `cut power` or `power off` comes first"));
+        }
+        if self.write_log.is_some() {
+            return Err(Trouble::new(
+                "with --write-log nothing but the device may write its disk: leave this step out",
+            ));
         }
         self.disk.as_ref().ok_or_else(|| Trouble::new("no device yet: begin with `device new`"))
     }
@@ -142,7 +158,7 @@ impl World {
 
     /// Runs a command in the device; it must end well.
     pub(crate) fn sh(&mut self, command: &str) -> Outcome<String> {
-        let ran = self.vm()?.probe.run(command, Duration::from_secs(60))?;
+        let ran = self.vm()?.probe.run(command, COMMAND_MAX * patience())?;
         if ran.exit == 0 {
             return Ok(ran.output);
         }
@@ -159,7 +175,10 @@ impl World {
     ) -> Outcome<T> {
         let began = Instant::now();
         loop {
-            match look(self) {
+            let looked = Instant::now();
+            let seen = look(self);
+            let pause = (looked.elapsed() * SHARE_OF_LOOKS).clamp(LOOK_AGAIN, LOOK_AGAIN_MAX);
+            match seen {
                 Ok(found) => return Ok(found),
                 Err(seen) if began.elapsed() > timeout => {
                     let text = format!("waited {timeout:?} in vain for {what}; seen: {seen}");
@@ -170,7 +189,7 @@ impl World {
             if self.vm.as_mut().is_some_and(|vm| !vm.is_running()) {
                 return Err(Trouble::new(format!("QEMU ended while waiting for {what}")));
             }
-            std::thread::sleep(LOOK_AGAIN);
+            std::thread::sleep(pause);
         }
     }
 

@@ -52,6 +52,10 @@ const INVARIANTS: u32 = 11;
 const NOT_OURS: &[(&str, &str)] = &[
     ("F10", "no U-Boot on this device"),
     ("F12", "this device's RAUC has no post-install handler"),
+    (
+        "F28",
+        "no data is migrated: a release reads the state of the one before, and writes what that can read; see F29",
+    ),
 ];
 
 /// Whether a name in `covers` exists.

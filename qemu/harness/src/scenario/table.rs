@@ -84,7 +84,7 @@ rows! {
     DAMAGE, "fill data leave=<MiB>", |a| Ok(A::FillData { leave_mib: a.number("leave")? }), "Fills the data partition.";
     DAMAGE, "free data", |_| Ok(A::FreeData), "Frees what `fill data` took.";
     DAMAGE, "damage state <which>", |a| Ok(A::DamageState { which: a.one_of("which", &["newest", "oldest", "both"])? }),
-        "Overwrites a copy of the agent's state in the running device: `newest`, `oldest` or `both`.";
+        "Stops the agent and overwrites a copy of its state: `newest`, `oldest` or `both`.";
     DAMAGE, "damage environment <which>", |a| Ok(A::DamageEnv { which: a.one_of("which", &["first", "second", "both"])? }),
         "Overwrites a copy of the boot environment on the switched-off device's disk: `first`, `second` or `both`.";
     DAMAGE, "damage slot <slot>", |a| Ok(A::DamageSlot { slot: a.one_of("slot", &["A", "B"])? }),

@@ -66,6 +66,7 @@ fn kvm_boots(project: &Project, dir: &Path) -> Outcome {
         clock: None,
         disk: disk.path,
         variables,
+        write_log: None,
         stick: None,
         credentials: credentials::of_harness(),
         forwards: Vec::new(),

@@ -3,6 +3,7 @@
 use crate::error::Outcome;
 use crate::guest::credentials::Credential;
 use crate::project::Project;
+use crate::vm::write_log::WriteLog;
 use std::path::PathBuf;
 
 /// The hardware of a device and what is plugged in when it is switched on.
@@ -15,6 +16,8 @@ pub(crate) struct Hardware {
     /// What the hardware clock says at power-on; the host's time when absent.
     pub(crate) clock: Option<String>,
     pub(crate) disk: PathBuf,
+    /// Where everything asked of the disk is recorded.
+    pub(crate) write_log: Option<WriteLog>,
     /// The firmware's variable store.
     pub(crate) variables: PathBuf,
     pub(crate) stick: Option<PathBuf>,
@@ -29,8 +32,11 @@ impl Hardware {
     /// The arguments; sockets and logs go to `dir`.
     pub(crate) fn args(&self, project: &Project, dir: &std::path::Path) -> Outcome<Vec<String>> {
         let accel = self.accelerator;
-        let emulated = project.cpu.as_deref().unwrap_or(project.arch.emulated_cpu());
-        let cpu = if accel == "kvm" { "host" } else { emulated };
+        let chosen = std::env::var("MARGO_QEMU_CPU").ok();
+        let cpu = match accel {
+            "kvm" => "host",
+            _ => chosen.as_deref().unwrap_or_else(|| project.arch.emulated_cpu()),
+        };
         let at = |name: &str| dir.join(name).display().to_string();
         let mut args: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| args.extend(words.iter().map(|word| (*word).to_owned()));
@@ -48,7 +54,15 @@ impl Hardware {
         add(&["-chardev", &console, "-serial", "chardev:console"]);
         let disk = format!("driver=file,filename={},node-name=disk-file", self.disk.display());
         add(&["-blockdev", &disk, "-blockdev", "driver=qcow2,file=disk-file,node-name=disk"]);
-        add(&["-device", "virtio-blk-pci,drive=disk,id=vda,serial=disk,bootindex=1"]);
+        let drive = match &self.write_log {
+            None => "disk",
+            Some(log) => {
+                add(&["-blockdev", &log.driver("logged", "disk")?]);
+                "logged"
+            }
+        };
+        let device = format!("virtio-blk-pci,drive={drive},id=vda,serial=disk,bootindex=1");
+        add(&["-device", &device]);
         let mut network = "user,id=net0".to_owned();
         for (host, guest) in &self.forwards {
             network.push_str(&format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));

@@ -73,6 +73,11 @@ impl Vm {
         self.qmp.ask("cont", json!({})).map(drop)
     }
 
+    /// Holds the processor; what was asked of the disk is done and flushed.
+    pub(crate) fn stop(&mut self) -> Outcome {
+        self.qmp.ask("stop", json!({})).map(drop)
+    }
+
     /// Pulls or plugs the network cable.
     pub(crate) fn set_link(&mut self, is_up: bool) -> Outcome {
         self.qmp.ask("set_link", json!({"name": "nic0", "up": is_up})).map(drop)

@@ -10,3 +10,4 @@ pub(crate) mod machine;
 pub(crate) mod qmp;
 pub(crate) mod snapshot;
 pub(crate) mod stick;
+pub(crate) mod write_log;
