@@ -24,6 +24,8 @@ BB_HASHSERVE = ""
 BB_SIGNATURE_HANDLER = "OEBasicHash"
 BB_DISKMON_DIRS = ""
 """
+TRIES = 4
+TOO_BUSY = "Timeout while waiting for a reply from the bitbake server"
 # What ci.yml asks for and a machine without network cannot have.
 NOT_HERE = re.compile(r"^OE_FRAGMENTS.*sstate-mirror-cdn.*$", re.MULTILINE)
 
@@ -87,11 +89,18 @@ class Upstream:
         with report.case(f"upstream: {name}: bitbake {words}") as case:
             log = re.sub(r"\W+", "-", f"{name} {words}")
             code, said = self.call(build, log, "bitbake", *arguments)
+            for _ in range(TRIES - 1):
+                # The client waits a minute for its server, which on a busy machine may be too short.
+                if TOO_BUSY not in said:
+                    break
+                code, said = self.call(build, log, "bitbake", *arguments)
             bad = [line for line in said.splitlines() if line.startswith(("ERROR", "WARNING", "Summary: There w"))]
             if code or bad:
                 text = "\n".join(bad or said.splitlines()[-20:])
-                case.fault(self.layer.path, 0, f"bitbake ended with {code}:\n{text}",
-                           f"read {self.scratch / f'{log}.log'}")
+                step = f"read {self.scratch / f'{log}.log'}"
+                if TOO_BUSY in said:
+                    step = "this machine is too busy for BitBake: run this again when it is not"
+                case.fault(self.layer.path, 0, f"bitbake ended with {code}:\n{text}", step)
 
 
 def check(layer, report, directory):
