@@ -27,6 +27,14 @@ inherit deploy features_check kernel-arch
 # Its variables are set by conf/distro/include/margo.inc.
 REQUIRED_DISTRO_FEATURES = "margo"
 
+# Two recipes have a package margo-boot-env. Where GRUB starts the device this one must not be among the choices, nor
+# draw in a U-Boot.
+python () {
+    if d.getVar('MARGO_BOOT') != 'uboot':
+        raise bb.parse.SkipRecipe('MARGO_BOOT is not "uboot" for the machine %s. Next step: set it, if U-Boot starts it'
+            % d.getVar('MACHINE'))
+}
+
 # How U-Boot starts the kernel: booti for an Image, bootz for a zImage.
 MARGO_UBOOT_BOOTCMD ??= "booti"
 # Offset of the second copy within the partition env, and the size of each, as in uboot.cfg.
