@@ -154,7 +154,7 @@ impl BootJudge {
         boot: &Disk<'_>,
     ) -> Result<Said, ReplayError> {
         boot.restore(env.path(), self.places.env)?;
-        let command = "cd {dir}/kernels && TERM=dumb timeout 12 \
+        let command = "cd {dir}/kernels && TERM=dumb timeout 120 \
                        grub-emu -r hd0,gpt1 -d /grub -m {dir}/map < {dir}/keys";
         let output = tools.run(command)?;
         boot.restore(env.path(), self.places.env)?;
