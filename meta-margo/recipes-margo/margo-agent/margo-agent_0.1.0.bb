@@ -38,6 +38,8 @@ inherit cargo cargo-update-recipe-crates systemd useradd
 CARGO_BUILD_FLAGS += "--package margo-agent --package margo-boot-env --bins"
 # Symbols go into the -dbg package, which is made by Yocto.
 export CARGO_PROFILE_RELEASE_STRIP = "none"
+# C and assembler of crates lie beside ${S}, which the usual maps do not cover: the path of the build was in -dbg.
+DEBUG_PREFIX_MAP:append:class-target = " -ffile-prefix-map=${UNPACKDIR}/cargo_home=${TARGET_DBGSRC_DIR}/sources/cargo_home"
 
 do_configure:append() {
     for member in ${OTHER_MEMBERS}; do
