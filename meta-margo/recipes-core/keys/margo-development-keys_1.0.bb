@@ -21,6 +21,11 @@ python () {
     if d.getVar('MARGO_DEVELOPMENT_KEYS') != '1':
         raise bb.parse.SkipRecipe('MARGO_DEVELOPMENT_KEYS is not "1". Next step: set it to try things out, or give your '
                                   'own keys (meta-margo/README.md, "Keys")')
+    # Somebody may have removed them. Where they are, nothing is made, and nothing that depends on them is made anew.
+    authority = d.getVar('MARGO_DEVELOPMENT_KEYS_DIR') + '/ca.pem'
+    bb.parse.mark_dependency(d, authority)
+    if not os.path.isfile(authority):
+        d.setVarFlag('do_keys', 'nostamp', '1')
 }
 
 do_keys() {
@@ -48,8 +53,6 @@ do_keys() {
 }
 addtask keys after do_prepare_recipe_sysroot before do_build
 do_keys[lockfiles] = "${TMPDIR}/margo-development-keys.lock"
-# Somebody may have removed them.
-do_keys[nostamp] = "1"
 do_keys[doc] = "Makes development keys unless they are there"
 
 do_configure[noexec] = "1"

@@ -41,6 +41,8 @@ export CARGO_PROFILE_RELEASE_STRIP = "none"
 # The one for the build host only writes texts: it need not be small, and is compiled in a fraction of the time.
 CARGO_PROFILE_RELEASE_LTO:class-native = "off"
 CARGO_PROFILE_RELEASE_LTO[export] = "1"
+# C and assembler of crates lie beside ${S}, which the usual maps do not cover: the path of the build was in -dbg.
+DEBUG_PREFIX_MAP:append:class-target = " -ffile-prefix-map=${UNPACKDIR}/cargo_home=${TARGET_DBGSRC_DIR}/sources/cargo_home"
 
 do_configure:append() {
     for member in ${OTHER_MEMBERS}; do

@@ -10,7 +10,10 @@ LIC_FILES_CHKSUM = "file://${MARGO_SOURCE_DIR}/LICENSE;md5=3b83ef96387f14655fc85
 CVE_PRODUCT = "margo-agent"
 
 FILESEXTRAPATHS:prepend := "${MARGO_LAYER_DIR}/os:"
-SRC_URI = "file://rootfs"
+SRC_URI = "\
+    file://links \
+    file://rootfs \
+"
 
 S = "${UNPACKDIR}/rootfs"
 
@@ -28,6 +31,10 @@ do_compile[noexec] = "1"
 
 do_install() {
     cp -R --no-dereference --preserve=mode,links ${S}/. ${D}/
+    grep -v '^#' ${UNPACKDIR}/links | while read -r link target; do
+        install -d ${D}/$(dirname $link)
+        ln -s $target ${D}/$link
+    done
     chmod -R u+rwX,go+rX,go-w ${D}
     for path in ${OS_FILES_RAUC}; do
         rm -r ${D}/$path
