@@ -65,9 +65,25 @@ fn guard() -> String {
     format!("[Timer]\nOnBootSec=\nOnBootSec={deadline_secs}s\n")
 }
 
+/// What the boot waits for, and how long systemd waits for it on hardware, in seconds.
+const DEVICES: [&str; 4] = [
+    r"dev-disk-by\x2dpartlabel-env.device",
+    r"dev-disk-by\x2dpartlabel-data.device",
+    r"dev-virtio\x2dports-margo.probe.device",
+    r"dev-virtio\x2dports-margo.journal.device",
+];
+const DEVICE_TIMEOUT_SECS: u32 = 90;
+
+/// A slow emulation needs longer to find its devices. Without them nothing is mounted, and the boot tells only that.
+fn slow_devices() -> impl Iterator<Item = Credential> {
+    let timeout_secs = DEVICE_TIMEOUT_SECS.saturating_mul(allowance());
+    let dropin = format!("[Unit]\nJobRunningTimeoutSec={timeout_secs}s\n");
+    DEVICES.iter().map(move |unit| Credential::new(&format!("systemd.unit-dropin.{unit}"), dropin.clone()))
+}
+
 /// The units every device under test gets.
 pub(crate) fn of_harness() -> Vec<Credential> {
-    vec![
+    let units = vec![
         Credential::new("systemd.extra-unit.margo-probe.service", PROBE),
         Credential::new("systemd.extra-unit.margo-journal.service", JOURNAL),
         Credential::new("systemd.unit-dropin.docker.service", ENGINE),
@@ -76,7 +92,8 @@ pub(crate) fn of_harness() -> Vec<Credential> {
             "systemd.unit-dropin.sysinit.target",
             "[Unit]\nWants=margo-probe.service margo-journal.service\n",
         ),
-    ]
+    ];
+    units.into_iter().chain(slow_devices()).collect()
 }
 
 /// Writes them as files that QEMU reads: its command line would be too short.
