@@ -80,8 +80,8 @@ ROOTFS_POSTPROCESS_COMMAND += "margo_image_compose"
 
 # The same checks as for the Debian-based image, on what is really in this one.
 margo_image_check() {
-    sh ${MARGO_LAYER_DIR}/os/check-root ${IMAGE_ROOTFS} ${CHECK_ROOT_OPTIONS} \
-        usr/bin/margo-agent || bbfatal "${PN} is not the OS of a Margo device; the reason is above"
+    sh ${MARGO_LAYER_DIR}/os/check-root ${IMAGE_ROOTFS} ${CHECK_ROOT_OPTIONS} ||
+        bbfatal "${PN} is not the OS of a Margo device; the reason is above"
 }
 CHECK_ROOT_OPTIONS = "\
     ${@'--login' if d.getVar('MARGO_LOGIN') == '1' else ''} \

@@ -7,7 +7,7 @@ can_run_packages() {
     local interpreter=aarch64
     [ "$arch" != "$(dpkg --print-architecture)" ] || return 0
     [ "$arch" = arm64 ] || interpreter=x86_64
-    need_packages qemu-user-static binfmt-support >&2
+    need_packages qemu-user-static binfmt-support arch-test >&2
     # In a container or without an init nobody has registered what the package brings.
     if [ "$(id -u)" -eq 0 ] && [ ! -e "/proc/sys/fs/binfmt_misc/qemu-$interpreter" ]; then
         [ -e /proc/sys/fs/binfmt_misc/status ] || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc 2>/dev/null || true
