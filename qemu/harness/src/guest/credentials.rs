@@ -78,7 +78,9 @@ const DEVICE_TIMEOUT_SECS: u32 = 90;
 fn slow_devices() -> impl Iterator<Item = Credential> {
     let timeout_secs = DEVICE_TIMEOUT_SECS.saturating_mul(allowance());
     let dropin = format!("[Unit]\nJobRunningTimeoutSec={timeout_secs}s\n");
-    DEVICES.iter().map(move |unit| Credential::new(&format!("systemd.unit-dropin.{unit}"), dropin.clone()))
+    DEVICES
+        .iter()
+        .map(move |unit| Credential::new(&format!("systemd.unit-dropin.{unit}"), dropin.clone()))
 }
 
 /// The units every device under test gets.

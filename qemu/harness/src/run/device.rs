@@ -8,7 +8,7 @@ use crate::vm::args::Hardware;
 use crate::vm::disk::Disk;
 use crate::vm::machine::Vm;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl World {
     /// A factory-new device, off.
@@ -125,6 +125,23 @@ impl World {
         self.boot_mark = self.journal.first_of(&boot);
         self.known_boot = Some(boot);
         Ok(())
+    }
+
+    /// Waits for reboots until the device was booted from this slot.
+    pub(crate) fn await_slot(&mut self, slot: &str, timeout: Duration) -> Outcome {
+        let deadline = Instant::now() + timeout;
+        let mut last = String::from("it did not reboot");
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Err(why) = self.await_reboot(left) {
+                return Err(Trouble::new(format!("slot {slot} was not booted: {last}; {why}")));
+            }
+            // A boot can end while it is asked. Then the next one counts.
+            match self.expect_slot(slot) {
+                Ok(()) => return Ok(()),
+                Err(why) => last = why.to_string(),
+            }
+        }
     }
 
     /// Presses the reset button.

@@ -64,6 +64,7 @@ fn act(world: &mut World, action: &A, within: Duration) -> Outcome {
             Ok(())
         }
         A::AwaitReboot => world.await_reboot(within),
+        A::AwaitSlot { slot } => world.await_slot(slot, within),
         A::AwaitMoment(moment) => world.await_moment(moment, within),
         A::PlugConfigDrive { defect } => world.plug_config_drive(defect.as_deref()),
         A::UnplugConfigDrive => world.unplug_config_drive(),

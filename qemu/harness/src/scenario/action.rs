@@ -57,6 +57,7 @@ pub(crate) enum Action {
     CutPower(Moment),
     SetClock { clock: String },
     AwaitReboot,
+    AwaitSlot { slot: String },
     AwaitMoment(Moment),
     // Provisioning.
     PlugConfigDrive { defect: Option<String> },
@@ -101,4 +102,18 @@ pub(crate) enum Action {
     Guest { command: String, exit: i64, prints: Option<String> },
     // For people.
     Say { text: String },
+}
+
+impl Action {
+    /// Whether it looks once, so that a time for it would say what is not done.
+    pub(crate) fn looks_once(&self) -> bool {
+        matches!(
+            self,
+            Self::Remember { .. }
+                | Self::ExpectNoReport { .. }
+                | Self::ExpectNoMessage { .. }
+                | Self::ExpectSlot { .. }
+                | Self::Say { .. }
+        )
+    }
 }

@@ -119,6 +119,11 @@ fn take_line(scenario: &mut Scenario, number: usize, line: &str) -> Result<(), S
         _ => {
             let (action_words, within) = split_within(&words)?;
             let action = find(action_words)?;
+            if action.looks_once() && action_words.len() < words.len() {
+                return Err(
+                    "this step looks once and waits for nothing: leave `within` out".to_owned()
+                );
+            }
             let text = line.trim().to_owned();
             scenario.steps.push(Step { line: number, text, action, within });
         }

@@ -47,6 +47,7 @@ fn errors_name_the_place_and_the_next_step() {
         ("expect stage sinced", "one of unprovisioned"),
         ("deploy web", "version= is missing; it is written: deploy <app>"),
         ("deploy web version=1", "three numbers"),
+        ("expect slot A within 20min", "looks once"),
         ("deploy web version=1 colour=red", "colour= is not known here"),
         ("lab stop dns", "one of wfm, mis, registry"),
         ("cut power when message NO_SUCH", "no message NO_SUCH"),

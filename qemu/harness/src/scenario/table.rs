@@ -50,6 +50,8 @@ rows! {
     POWER, "cut power when held", |_| Ok(A::CutPower(Moment::Held)), "The same when the program of `hold` has stopped at its place.";
     POWER, "cut power when reset", |_| Ok(A::CutPower(Moment::Reset)), "The same in the moment in which the machine restarts.";
     POWER, "wait for reboot", |_| Ok(A::AwaitReboot), "Waits until the device has rebooted by itself and its test shell answers.";
+    POWER, "wait for slot <slot>", |a| Ok(A::AwaitSlot { slot: a.one_of("slot", &["A", "B"])? }),
+        "Waits until the device has rebooted by itself, as often as it does, and answers from this slot.";
     POWER, "wait for message <NAME> [field=<f:value>]", |a| Ok(A::AwaitMoment(message(a)?)),
         "Waits until the agent logs this message from now on.";
     POWER, "wait until held", |_| Ok(A::AwaitMoment(Moment::Held)), "Waits until the program of `hold` has stopped at its place.";
