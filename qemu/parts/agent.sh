@@ -11,6 +11,17 @@ build_agent() {
     [ "$arch" = "$(dpkg --print-architecture)" ] || cross_build_agent
 }
 
+# Whoever builds with a newer C library than the device's gets programs that may not start there.
+check_libc() {
+    local program needed has
+    has=$(sed -n 's/^libc6 \([0-9]*\.[0-9]*\).*/\1/p' "$base.manifest")
+    for program in "$programs"/{margo-agent,margoctl,margo-boot-env}; do
+        needed=$(readelf -V "$program" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
+        [ "$(printf '%s\n' "${needed#GLIBC_}" "$has" | sort -V | tail -n 1)" = "$has" ] ||
+            die "$program needs ${needed/_/ }, and the device has $has" "build on a machine with an older C library, such as Debian 12"
+    done
+}
+
 stage_agent() {
     local to=$1 lib=$1/usr/lib share=$1/usr/share command
     mkdir -p "$to/usr/bin" "$lib/margo-agent/config.d" "$lib/systemd/system" "$lib/systemd/catalog" "$lib/tmpfiles.d" \

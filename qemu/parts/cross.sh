@@ -15,11 +15,11 @@ make_cross_root() {
     [ "$(cat "$cross/.input" 2>/dev/null || true)" != "$input" ] || return 0
     need_namespaces
     hold_lock "cross-$arch"
-    # The agent needs a newer Rust than the suite has. Backports come from the mirror that the suite comes from.
+    # The agent needs a newer Rust than the device's suite has. The newest suite that keeps all processors in step has it;
+    # backports do not: there, one processor's Rust can be of another version for days, and the two do not go together.
+    local suite=forky
     step "cross-$arch" "making the cross root for $arch (once, a minute)" \
-        make_root "$(dpkg --print-architecture),$arch" "$list" "$archive" \
-        --setup-hook='sed -n "s/^\(deb .* \)'"$suite"' main.*/\1'"$suite"'-backports main/p" "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/*.list 2>/dev/null | sort -u > "$1/backports.list"; mv "$1/backports.list" "$1/etc/apt/sources.list.d/backports.list"' \
-        --setup-hook='printf "Package: rustc:any cargo:any libstd-rust*:any\nPin: release n='"$suite"'-backports\nPin-Priority: 900\n" > "$1/etc/apt/preferences.d/rust"'
+        make_root "$(dpkg --print-architecture),$arch" "$list" "$archive"
     step "cross-unpack-$arch" "unpacking the cross root" unpack_cross_root "$archive" "$input"
 }
 
