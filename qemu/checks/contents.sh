@@ -40,3 +40,13 @@ no_paths() {
     ! grep -laF -e "${CARGO_HOME:-$HOME/.cargo}" -e "$built" -e "$PWD/agent" "$device"/usr/bin/margo* "$device/usr/lib/margo-agent/margo-boot-env"
 }
 check "the programs name no directory of this machine" no_paths
+
+# The device's C library must have what the programs need, also when a newer one was at hand where they were built.
+with_libc() {
+    cp "$base.manifest" "$area/libc.manifest"
+    sed -i "s/^libc6 .*/libc6 $1/" "$area/libc.manifest"
+    (programs=target/device/release base=$area/libc check_libc)
+}
+refuses_libc() { ! with_libc "$1" && grep -q '^error: .* needs GLIBC .*, and the device has' "$said"; }
+check "programs that the device's C library can load are taken" with_libc 2.41-12
+check "programs that need a newer C library than the device's are refused" refuses_libc 2.9-1
