@@ -87,6 +87,12 @@ do_install:append:class-target() {
     margoctl completion zsh >${D}${datadir}/zsh/site-functions/_margoctl
     margoctl completion fish >${D}${datadir}/fish/vendor_completions.d/margoctl.fish
     margoctl man >${D}${mandir}/man1/margoctl.1
+    # The main page lists the commands; each has a page of its own.
+    commands=$(sed -n 's/^margoctl\\-\([a-z\\-]*\)(1)$/\1/p' ${D}${mandir}/man1/margoctl.1 | tr -d '\\')
+    test -n "$commands" || bbfatal "margoctl man names no command: correct the expression that looks for them"
+    for command in $commands; do
+        margoctl man $command >${D}${mandir}/man1/margoctl-$command.1
+    done
 }
 
 SYSTEMD_PACKAGES = "${PN}"
