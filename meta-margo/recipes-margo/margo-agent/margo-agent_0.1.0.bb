@@ -38,9 +38,13 @@ inherit cargo cargo-update-recipe-crates systemd useradd
 CARGO_BUILD_FLAGS += "--package margo-agent --package margo-boot-env --bins"
 # Symbols go into the -dbg package, which is made by Yocto.
 export CARGO_PROFILE_RELEASE_STRIP = "none"
-# The one for the build host only writes texts: it need not be small, and is compiled in a fraction of the time.
+# The one for the build host only writes texts: it need not be small or fast, and is compiled in a fraction of the time.
 CARGO_PROFILE_RELEASE_LTO:class-native = "off"
 CARGO_PROFILE_RELEASE_LTO[export] = "1"
+CARGO_PROFILE_RELEASE_OPT_LEVEL:class-native = "0"
+CARGO_PROFILE_RELEASE_OPT_LEVEL[export] = "1"
+CARGO_PROFILE_RELEASE_CODEGEN_UNITS:class-native = "16"
+CARGO_PROFILE_RELEASE_CODEGEN_UNITS[export] = "1"
 # C and assembler of crates lie beside ${S}, which the usual maps do not cover: the path of the build was in -dbg.
 DEBUG_PREFIX_MAP:append:class-target = " -ffile-prefix-map=${UNPACKDIR}/cargo_home=${TARGET_DBGSRC_DIR}/sources/cargo_home"
 
