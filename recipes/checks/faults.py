@@ -121,6 +121,8 @@ FAULTS = [
     ("a recipe that leaves itself out", "bitbake", append(IMAGE, 'python () {\n    raise bb.parse.SkipRecipe("because")\n}'), r"margo-image\.bb: qemux86-64\.yml is to build it, and it skipped itself: because"),
     ("a recipe that nobody can build", "bitbake", write("meta-margo/recipes-core/images/never.bb", 'python () {\n    raise bb.parse.SkipRecipe("because")\n}\n'),
      r"never\.bb: skipped itself in every configuration: because"),
+    ("times of a checkout", "bitbake", replace("meta-margo/recipes-margo/margo-os/margo-os_1.0.bb", r"^    d\.setVar\(.SOURCE_BASEDIR.*\n", "    pass\n"),
+     r"margo-os_1\.0\.bb:\d+: the times of a checkout become SOURCE_DATE_EPOCH"),
     ("a kas file with a wrong setting", "bitbake", append("recipes/qemux86-64.yml", "local_conf_header:\n  x: |\n    A B C"), r"A B C"),
     ("a variable that was renamed", "bitbake", append("meta-margo/conf/layer.conf", 'BB_ENV_WHITELIST = "A"'), r"BB_ENV_WHITELIST"),
 

@@ -48,6 +48,11 @@ CARGO_PROFILE_RELEASE_CODEGEN_UNITS[export] = "1"
 # C and assembler of crates lie beside ${S}, which the usual maps do not cover: the path of the build was in -dbg.
 DEBUG_PREFIX_MAP:append:class-target = " -ffile-prefix-map=${UNPACKDIR}/cargo_home=${TARGET_DBGSRC_DIR}/sources/cargo_home"
 
+# The times of these files are those of a checkout. Packages take oe-core's fixed time for sources that are no archive.
+python do_unpack:append() {
+    d.setVar("SOURCE_BASEDIR", d.getVar("UNPACKDIR"))
+}
+
 do_configure:append() {
     for member in ${OTHER_MEMBERS}; do
         sed -i '/^default-run/d' ${S}/$member/Cargo.toml
