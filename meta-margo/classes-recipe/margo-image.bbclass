@@ -71,12 +71,17 @@ margo_image_compose() {
     # Exactly what the presets say is switched on; packages have switched on themselves.
     systemctl --root=${IMAGE_ROOTFS} preset-all
 
-    # /var starts empty at each boot (fstab); what is in it here would only be hidden.
-    find ${IMAGE_ROOTFS}${localstatedir} -mindepth 1 -delete
     # The time the image was made is the least the clock can say.
     touch ${IMAGE_ROOTFS}${nonarch_libdir}/clock-epoch
 }
 ROOTFS_POSTPROCESS_COMMAND += "margo_image_compose"
+
+# /var starts empty at each boot (fstab); what is in it here would only be hidden. Not earlier: the list of installed
+# packages is in it, and manifests, SBOM and the scripts that are left for the first boot are looked up there.
+margo_image_empty_var() {
+    find ${IMAGE_ROOTFS}${localstatedir} -mindepth 1 -delete
+}
+IMAGE_PREPROCESS_COMMAND:prepend = "margo_image_empty_var "
 
 # The same checks as for the Debian-based image, on what is really in this one.
 margo_image_check() {

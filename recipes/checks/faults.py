@@ -75,6 +75,8 @@ def copied(source, target, more=""):
 FAULTS = [
     ("oelint finds something", "lint", append(IMAGE, 'LABEL="x"'), r"margo-image\.bb:\d+: oelint\.vars\.spacesassignment"),
     ("an exception hides in a file", "lint", append(IMAGE, "# nooelint: oelint.var.badpr"), r"margo-image\.bb:\d+: a finding is silenced"),
+    ("a script for a newer Python", "lint", append("meta-margo/scripts/check-same-os", "import tomllib"), r"check-same-os:\d+: tomllib is not in Python 3\.10"),
+    ("words of a newer Python", "lint", append("meta-margo/scripts/crates-inc", "try:\n    pass\nexcept* ValueError:\n    pass"), r"crates-inc:\d+: Python 3\.10 cannot read this"),
     ("an explanation explains nothing", "lint", append("recipes/checks/oelint-explained", "oelint.nothing * because"),
      r"oelint-explained:\d+: nothing is found any more for oelint\.nothing"),
     ("an explanation without a reason", "lint", append("recipes/checks/oelint-explained", "oelint.nothing *"),
@@ -119,6 +121,8 @@ FAULTS = [
     ("a recipe that leaves itself out", "bitbake", append(IMAGE, 'python () {\n    raise bb.parse.SkipRecipe("because")\n}'), r"margo-image\.bb: qemux86-64\.yml is to build it, and it skipped itself: because"),
     ("a recipe that nobody can build", "bitbake", write("meta-margo/recipes-core/images/never.bb", 'python () {\n    raise bb.parse.SkipRecipe("because")\n}\n'),
      r"never\.bb: skipped itself in every configuration: because"),
+    ("times of a checkout", "bitbake", replace("meta-margo/recipes-margo/margo-os/margo-os_1.0.bb", r"^    d\.setVar\(.SOURCE_BASEDIR.*\n", "    pass\n"),
+     r"margo-os_1\.0\.bb:\d+: the times of a checkout become SOURCE_DATE_EPOCH"),
     ("a kas file with a wrong setting", "bitbake", append("recipes/qemux86-64.yml", "local_conf_header:\n  x: |\n    A B C"), r"A B C"),
     ("a variable that was renamed", "bitbake", append("meta-margo/conf/layer.conf", 'BB_ENV_WHITELIST = "A"'), r"BB_ENV_WHITELIST"),
 
@@ -144,6 +148,8 @@ FAULTS = [
     ("a file that is gone", "guide", append("recipes/README.md", "`recipes/qemux86.yml`"), r"README\.md:\d+: there is no recipes/qemux86\.yml"),
     ("an option that is gone", "guide", append("recipes/README.md", "`qemu/build --nothing`"), r"README\.md:\d+: qemu/build has no option --nothing"),
 
+    ("man pages of one side only", "shared", replace("meta-margo/recipes-margo/margo-agent/margo-agent_0.1.0.bb", r"^ *margoctl man \$command .*\n", ""),
+     r"margo-agent_0\.1\.0\.bb does not write `margoctl man \$command"),
     ("a unit in the layer again", "shared", copied("agent/dist/systemd/system/margo-agent.service", "meta-margo/recipes-margo/margo-agent/files/margo-agent.service"),
      r"files/margo-agent\.service: agent/dist/\S+ exists already"),
     ("a changed copy of a file of the OS", "shared", copied("meta-margo/os/boot/grub.cfg", "meta-margo/recipes-bsp/margo-grub/files/grub.cfg", "# changed\n"),

@@ -7,6 +7,8 @@ from pathlib import Path
 SERIES = "wrynose"
 BITBAKE = "2.18"
 RUST = "1.94.1"
+# The oldest Python of the build hosts that recipes/README.md names: Ubuntu 22.04's.
+PYTHON = (3, 10)
 
 METADATA = (".bb", ".bbappend", ".bbclass", ".conf", ".inc")
 

@@ -1,5 +1,6 @@
 """oelint-adv over the layer. A finding is removed, or explained in `oelint-explained`; an explanation nobody needs is a fault."""
 
+import ast
 import fnmatch
 import json
 import re
@@ -8,11 +9,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from layer import SERIES
+from layer import PYTHON, SERIES
 from variables import documented
 
 # Asks the internet whether a page is there: the answer is no property of the layer.
 LEFT_OUT = "oelint.vars.homepageping"
+# Modules of Python's own that came after the oldest Python of a build host.
+NEWER_MODULES = {"tomllib": (3, 11), "wsgiref.types": (3, 11), "compression": (3, 14), "annotationlib": (3, 14)}
 FINDING = re.compile(r"^(.+?)\|(-?\d+)\|(\w+)\|([\w.-]+)\|(.*)$")
 
 
@@ -76,3 +79,30 @@ def check(layer, report):
                 if "nooelint" in line:
                     case.fault(file, number, "a finding is silenced in the file",
                                "take it out and give the reason in recipes/checks/oelint-explained")
+    check_python(layer, report)
+
+
+def python_files(layer):
+    """What people run on their build hosts: the layer's scripts and these checks."""
+    for file in sorted([*(layer.path / "scripts").iterdir(), *(layer.recipes / "checks").glob("*.py")]):
+        if file.suffix == ".py" or file.is_file() and file.read_text().partition("\n")[0].endswith("python3"):
+            yield file
+
+
+def check_python(layer, report):
+    """The scripts run with the Python of every build host that the guide names."""
+    oldest = ".".join(map(str, PYTHON))
+    with report.case(f"lint: scripts are content with Python {oldest}") as case:
+        for file in python_files(layer):
+            try:
+                tree = ast.parse(file.read_text(), feature_version=PYTHON)
+            except SyntaxError as problem:
+                case.fault(file, problem.lineno or 0, f"Python {oldest} cannot read this: {problem.msg}", "write it in an older way")
+                continue
+            for node in ast.walk(tree):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
+                    [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                for name in names:
+                    since = NEWER_MODULES.get(name, NEWER_MODULES.get(name.split(".")[0], PYTHON))
+                    if since > PYTHON:
+                        case.fault(file, node.lineno, f"{name} is not in Python {oldest}", "do without it")

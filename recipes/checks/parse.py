@@ -138,6 +138,7 @@ class Parse:
             self.expand(data)
             self.tasks(file, data)
             self.sources(file, data)
+            self.source_date(file, data)
 
     def complain(self, file, problem):
         """An exception of the parser: its own place, where it has one."""
@@ -231,6 +232,18 @@ class Parse:
             if os.path.basename(path) == "LICENSE" and wants.get("md5") != bb.utils.md5_file(str(licence)):
                 self.fault(*(self.place(data, "LIC_FILES_CHKSUM") or (file, 0)), "the checksum is not that of the project's LICENSE",
                            f"write md5={bb.utils.md5_file(str(licence))}")
+
+    def source_date(self, file, data):
+        """Of files in a directory below UNPACKDIR oe-core takes the youngest for SOURCE_DATE_EPOCH. Files of this
+        repository are as old as somebody's checkout: two builds of one commit would not be the same."""
+        if not file.startswith(str(self.layer.path)):
+            return
+        uris = (data.getVar("SRC_URI") or "").split()
+        local = [uri for uri in uris if uri.startswith("file://")]
+        if local and all(uri.startswith(("file://", "crate://")) for uri in uris) and data.getVar("S") != data.getVar("UNPACKDIR") \
+                and "SOURCE_BASEDIR" not in (data.getVar("do_unpack") or ""):
+            self.fault(*(self.place(data, "SRC_URI") or (file, 0)), "the times of a checkout become SOURCE_DATE_EPOCH",
+                       'set SOURCE_BASEDIR to UNPACKDIR at the end of do_unpack, or S = "${UNPACKDIR}"')
 
 
 def known_to_core():

@@ -85,6 +85,9 @@ addtask build after do_package
 do_build() {
     :
 }
+python do_unpack() {
+    pass
+}
 """
 
 

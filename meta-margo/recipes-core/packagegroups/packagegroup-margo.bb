@@ -25,6 +25,7 @@ RDEPENDS:${PN} += "\
     margo-rauc-conf \
     margo-site \
     margoctl \
+    os-release \
     rauc \
     rauc-service \
     ${BOOT_PACKAGES} \

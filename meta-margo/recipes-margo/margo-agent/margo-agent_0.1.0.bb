@@ -38,11 +38,20 @@ inherit cargo cargo-update-recipe-crates systemd useradd
 CARGO_BUILD_FLAGS += "--package margo-agent --package margo-boot-env --bins"
 # Symbols go into the -dbg package, which is made by Yocto.
 export CARGO_PROFILE_RELEASE_STRIP = "none"
-# The one for the build host only writes texts: it need not be small, and is compiled in a fraction of the time.
+# The one for the build host only writes texts: it need not be small or fast, and is compiled in a fraction of the time.
 CARGO_PROFILE_RELEASE_LTO:class-native = "off"
 CARGO_PROFILE_RELEASE_LTO[export] = "1"
+CARGO_PROFILE_RELEASE_OPT_LEVEL:class-native = "0"
+CARGO_PROFILE_RELEASE_OPT_LEVEL[export] = "1"
+CARGO_PROFILE_RELEASE_CODEGEN_UNITS:class-native = "16"
+CARGO_PROFILE_RELEASE_CODEGEN_UNITS[export] = "1"
 # C and assembler of crates lie beside ${S}, which the usual maps do not cover: the path of the build was in -dbg.
 DEBUG_PREFIX_MAP:append:class-target = " -ffile-prefix-map=${UNPACKDIR}/cargo_home=${TARGET_DBGSRC_DIR}/sources/cargo_home"
+
+# The times of these files are those of a checkout. Packages take oe-core's fixed time for sources that are no archive.
+python do_unpack:append() {
+    d.setVar("SOURCE_BASEDIR", d.getVar("UNPACKDIR"))
+}
 
 do_configure:append() {
     for member in ${OTHER_MEMBERS}; do
@@ -87,6 +96,12 @@ do_install:append:class-target() {
     margoctl completion zsh >${D}${datadir}/zsh/site-functions/_margoctl
     margoctl completion fish >${D}${datadir}/fish/vendor_completions.d/margoctl.fish
     margoctl man >${D}${mandir}/man1/margoctl.1
+    # The main page lists the commands; each has a page of its own.
+    commands=$(sed -n 's/^margoctl\\-\([a-z\\-]*\)(1)$/\1/p' ${D}${mandir}/man1/margoctl.1 | tr -d '\\')
+    test -n "$commands" || bbfatal "margoctl man names no command: correct the expression that looks for them"
+    for command in $commands; do
+        margoctl man $command >${D}${mandir}/man1/margoctl-$command.1
+    done
 }
 
 SYSTEMD_PACKAGES = "${PN}"

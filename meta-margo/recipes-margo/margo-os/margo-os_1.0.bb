@@ -26,6 +26,11 @@ OS_FILES_OVER = "etc/fstab etc/machine-id etc/resolv.conf etc/containerd/config.
 # In margo-rauc-conf, because they belong to a machine.
 OS_FILES_RAUC = "etc/rauc etc/dbus-1"
 
+# The times of these files are those of a checkout. Packages take oe-core's fixed time for sources that are no archive.
+python do_unpack:append() {
+    d.setVar("SOURCE_BASEDIR", d.getVar("UNPACKDIR"))
+}
+
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
