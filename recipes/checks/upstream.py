@@ -49,7 +49,7 @@ class Upstream:
         if os.getuid() == 0:
             for root, folders, files in os.walk(path):
                 for name in [".", *folders, *files]:
-                    os.chown(Path(root) / name, NOBODY, NOBODY)
+                    os.chown(Path(root) / name, NOBODY, NOBODY, follow_symlinks=False)
 
     def call(self, build, log, *command):
         """Runs a command of BitBake's. Returns its exit code and what it said, which also goes to a file."""
@@ -71,6 +71,12 @@ class Upstream:
         (build / "conf" / "bblayers.conf").write_text(
             'LCONF_VERSION = "7"\nBBPATH = "${TOPDIR}"\nBBFILES ?= ""\nBBLAYERS = "%s"\n' % " ".join(map(str, layers)))
         (build / "conf" / "local.conf").write_text(local_conf + LOCAL_CONF)
+        # Without this cache the first call of BitBake computes another checksum of the configuration than the second,
+        # which then reads every recipe again. The first build here is a small one.
+        read_before = self.scratch / "minimal" / "cache" / "bb_codeparser.dat"
+        if read_before.exists():
+            (build / "cache").mkdir()
+            shutil.copy(read_before, build / "cache")
         self.own(build)
         return build
 
