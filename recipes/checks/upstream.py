@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import kasfiles
@@ -24,6 +25,8 @@ BB_HASHSERVE = ""
 BB_SIGNATURE_HANDLER = "OEBasicHash"
 BB_DISKMON_DIRS = ""
 """
+# Whose recipes are, for the most part, applications that no image of ours has.
+APPLICATIONS = ("meta-openembedded", "meta-virtualization")
 TRIES = 4
 TOO_BUSY = "Timeout while waiting for a reply from the bitbake server"
 # What ci.yml asks for and a machine without network cannot have.
@@ -46,7 +49,7 @@ class Upstream:
         if os.getuid() == 0:
             for root, folders, files in os.walk(path):
                 for name in [".", *folders, *files]:
-                    os.chown(Path(root) / name, NOBODY, NOBODY)
+                    os.chown(Path(root) / name, NOBODY, NOBODY, follow_symlinks=False)
 
     def call(self, build, log, *command):
         """Runs a command of BitBake's. Returns its exit code and what it said, which also goes to a file."""
@@ -68,6 +71,12 @@ class Upstream:
         (build / "conf" / "bblayers.conf").write_text(
             'LCONF_VERSION = "7"\nBBPATH = "${TOPDIR}"\nBBFILES ?= ""\nBBLAYERS = "%s"\n' % " ".join(map(str, layers)))
         (build / "conf" / "local.conf").write_text(local_conf + LOCAL_CONF)
+        # Without this cache the first call of BitBake computes another checksum of the configuration than the second,
+        # which then reads every recipe again. The first build here is a small one.
+        read_before = self.scratch / "minimal" / "cache" / "bb_codeparser.dat"
+        if read_before.exists():
+            (build / "cache").mkdir()
+            shutil.copy(read_before, build / "cache")
         self.own(build)
         return build
 
@@ -113,6 +122,7 @@ def check(layer, report, directory):
         return
     check_revisions(upstream, report)
     check_standins(upstream, report)
+    check_crates_task(upstream, report)
     check_builds(upstream, report)
     check_layer_test(upstream, report)
 
@@ -165,9 +175,35 @@ def check_standins(upstream, report):
                     case.fault(Path(standin.__file__), 0, f"{place} has no {name}", "correct the list of stand-ins")
 
 
+def check_crates_task(upstream, report):
+    """The list of crates is, to the letter, what `bitbake -c update_crates margo-agent` would write.
+
+    The task needs no more of a build than the host's Python, so its text is run as it stands.
+    """
+    name = "upstream: update_crates writes the list of crates that is there"
+    if sys.version_info < (3, 11):
+        report.skip(name, "the task needs Python 3.11")
+        return
+    with report.case(name) as case:
+        file = upstream.directory / "openembedded-core" / "meta" / "classes-recipe" / "cargo-update-recipe-crates.bbclass"
+        task = re.search(r"^do_update_crates\(\) \{$.*?^\}$", file.read_text(), re.DOTALL | re.MULTILINE)[0]
+        here = upstream.scratch / "update-crates"
+        here.mkdir()
+        shutil.copy(upstream.layer.project / "Cargo.lock", here)
+        tools = f'nativepython3() {{ {sys.executable} "$@"; }}; bbnote() {{ :; }}; {task}; do_update_crates'
+        subprocess.run(["bash", "-euc", tools], check=True,
+                       env={**os.environ, "CARGO_LOCK_SRC_DIR": str(here), "THISDIR": str(here), "BPN": "margo-agent", "PN": "margo-agent"})
+        listed = upstream.layer.path / "recipes-margo" / "margo-agent" / "margo-agent-crates.inc"
+        if (here / listed.name).read_text() != listed.read_text():
+            case.fault(listed, 0, f"is not what {file.name} writes", "meta-margo/scripts/crates-inc, or correct that script")
+
+
 def check_builds(upstream, report):
-    """Every machine with the settings of a kas file; then the least number of layers."""
-    machines = set()
+    """The least number of layers; then every machine with all layers and the settings of a kas file."""
+    core = [upstream.directory / "openembedded-core" / "meta", upstream.directory / "meta-rauc", upstream.layer.path]
+    build = upstream.build_directory("minimal", core, 'MACHINE = "qemux86-64"\nDISTRO = "margo"\n' + only_needed(core[:1], core[1:], set()))
+    upstream.bitbake(report, "minimal", build, "-p")
+    machines, first, needed = set(), None, set()
     for name, machine, distro, local_conf, targets in kasfiles.builds(upstream.layer):
         # ci.yml holds all of qemux86-64.yml, and reading thousands of recipes takes its time.
         if machine in machines:
@@ -180,12 +216,44 @@ def check_builds(upstream, report):
             report.skip(f"upstream: {name}", f"{', '.join(missing)} not in {upstream.directory}")
             continue
         conf = f'MACHINE = "{machine}"\nDISTRO = "{distro}"\n{NOT_HERE.sub("", local_conf)}\n{keys(upstream, local_conf)}'
+        said = name
+        if needed:
+            # The first machine has shown that each foreign recipe can be read beside the layer.
+            foreign = [path for path in layers if any(name in path.parts for name in APPLICATIONS)]
+            conf += only_needed(foreign, [path for path in layers if path not in foreign], needed)
+            said = f"{name}, of {' and '.join(APPLICATIONS)} what {first} needs"
         build = upstream.build_directory(name, layers, conf)
-        upstream.bitbake(report, name, build, "-p")
-        upstream.bitbake(report, name, build, "-g", *targets)
-    core = [upstream.directory / "openembedded-core" / "meta", upstream.directory / "meta-rauc", upstream.layer.path]
-    build = upstream.build_directory("minimal", core, 'MACHINE = "qemux86-64"\nDISTRO = "margo"\n')
-    upstream.bitbake(report, "minimal", build, "-p")
+        upstream.bitbake(report, said, build, "-p")
+        upstream.bitbake(report, said, build, "-g", *targets)
+        if not first:
+            first, needed = name, recipes_in_graph(build)
+
+
+def recipes_in_graph(build):
+    """The files of the recipes that `bitbake -g` found to be needed; none if it failed."""
+    graph = build / "task-depends.dot"
+    return set(re.findall(r"(/[^\s\"\\:]+\.bb)\"", graph.read_text())) if graph.exists() else set()
+
+
+def only_needed(masked, others, needed):
+    """Settings that leave out the recipes of some layers, but for the files that are needed and what others append to.
+
+    Three machines would read three thousand recipes each, nearly all of which have nothing to do with the layer.
+    """
+    def stem(file):
+        return file.stem.split("_")[0]
+
+    appended = {stem(file) for layer in others for file in layer.rglob("*.bbappend")}
+    kept = {stem(file) for layer in others for file in layer.rglob("*.bb")}
+    for layer in masked:
+        kept |= {stem(file) for file in layer.rglob("*.bb") if str(file) in needed or stem(file) in appended}
+    names = "|".join(re.escape(name) for name in sorted(kept))
+    settings = ""
+    for layer in masked:
+        collection = re.search(r'BBFILE_COLLECTIONS\s*\+=\s*"(\S+?)\s*"', (layer / "conf" / "layer.conf").read_text())[1]
+        settings += f'BBMASK += "{re.escape(str(layer))}/.*/(?!(?:{names})[_.%])[^/]*\\.bb(?:append)?$"\n'
+        settings += f'BBFILE_PATTERN_IGNORE_EMPTY_{collection} = "1"\n'
+    return settings
 
 
 def keys(upstream, local_conf):
