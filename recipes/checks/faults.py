@@ -123,6 +123,8 @@ FAULTS = [
      r"never\.bb: skipped itself in every configuration: because"),
     ("times of a checkout", "bitbake", replace("meta-margo/recipes-margo/margo-os/margo-os_1.0.bb", r"^    d\.setVar\(.SOURCE_BASEDIR.*\n", "    pass\n"),
      r"margo-os_1\.0\.bb:\d+: the times of a checkout become SOURCE_DATE_EPOCH"),
+    ("a list of packages that is gone too early", "bitbake", replace("meta-margo/classes-recipe/margo-image.bbclass", r"^IMAGE_PREPROCESS_COMMAND:prepend.*", 'ROOTFS_POSTPROCESS_COMMAND += "margo_image_empty_var"'),
+     r"margo-image\.bbclass:\d+: margo_image_empty_var empties /var before"),
     ("a kas file with a wrong setting", "bitbake", append("recipes/qemux86-64.yml", "local_conf_header:\n  x: |\n    A B C"), r"A B C"),
     ("a variable that was renamed", "bitbake", append("meta-margo/conf/layer.conf", 'BB_ENV_WHITELIST = "A"'), r"BB_ENV_WHITELIST"),
 

@@ -139,6 +139,7 @@ class Parse:
             self.tasks(file, data)
             self.sources(file, data)
             self.source_date(file, data)
+            self.package_list(data)
 
     def complain(self, file, problem):
         """An exception of the parser: its own place, where it has one."""
@@ -244,6 +245,15 @@ class Parse:
                 and "SOURCE_BASEDIR" not in (data.getVar("do_unpack") or ""):
             self.fault(*(self.place(data, "SRC_URI") or (file, 0)), "the times of a checkout become SOURCE_DATE_EPOCH",
                        'set SOURCE_BASEDIR to UNPACKDIR at the end of do_unpack, or S = "${UNPACKDIR}"')
+
+    def package_list(self, data):
+        """The list of installed packages is in /var, and oe-core reads it after ROOTFS_POSTPROCESS_COMMAND: for scripts of
+        the first boot, manifests and SBOM. Without it, an image of ipk or deb packages stops in do_rootfs."""
+        ours = self.functions(data)
+        for function in (data.getVar("ROOTFS_POSTPROCESS_COMMAND") or "").replace(";", " ").split():
+            if function in ours and re.search(r"\$\{localstatedir\}.*-delete|rm .*\$\{localstatedir\}", data.getVar(function, False) or ""):
+                self.fault(*ours[function], f"{function} empties /var before the list of packages in it was read",
+                           "do it in IMAGE_PREPROCESS_COMMAND")
 
 
 def known_to_core():
