@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154,SC2016,SC2034,SC1003  # the caller sets the names; text for other shells stays as it is
+# shellcheck shell=bash disable=SC2154,SC2016,SC2034  # the caller sets the names; text for other shells stays as it is
 # The agent's programs and files, as agent/dist/README.md says. Sourced by build.
 
 # Sets `programs`, the directory with the built programs, and `native`, the one with programs that run here.
@@ -11,22 +11,32 @@ build_agent() {
     [ "$arch" = "$(dpkg --print-architecture)" ] || cross_build_agent
 }
 
+# The agent and the base, side by side where both are missing: linking the one and unpacking the other are mostly one
+# processor's work each. Sets what build_agent and make_base set.
+make_agent_and_base() {
+    local making
+    (hold_lock "build-$arch"; make_base) &
+    making=$!
+    build_agent
+    wait "$making" || exit 1
+    make_base
+}
+
 # Whoever builds with a newer C library than the device's gets programs that may not start there.
 check_libc() {
     local program needed has
     has=$(sed -n 's/^libc6 \([0-9]*\.[0-9]*\).*/\1/p' "$base.manifest")
     for program in "$programs"/{margo-agent,margoctl,margo-boot-env}; do
-        needed=$(readelf -V "$program" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
+        needed=$(readelf -V "$program" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1) || true # a static one needs none
         [ "$(printf '%s\n' "${needed#GLIBC_}" "$has" | sort -V | tail -n 1)" = "$has" ] ||
             die "$program needs ${needed/_/ }, and the device has $has" "build on a machine with an older C library, such as Debian 12"
     done
 }
 
 stage_agent() {
-    local to=$1 lib=$1/usr/lib share=$1/usr/share command
+    local to=$1 lib=$1/usr/lib share=$1/usr/share
     mkdir -p "$to/usr/bin" "$lib/margo-agent/config.d" "$lib/systemd/system" "$lib/systemd/catalog" "$lib/tmpfiles.d" \
-        "$lib/sysusers.d" "$lib/udev/rules.d" "$share/bash-completion/completions" "$share/zsh/site-functions" \
-        "$share/fish/vendor_completions.d" "$share/man/man1" "$share/doc/margo-agent"
+        "$lib/sysusers.d" "$lib/udev/rules.d" "$share/doc/margo-agent"
     install -m 755 "$programs/margo-agent" "$programs/margoctl" "$to/usr/bin/"
     install -m 755 "$programs/margo-boot-env" "$lib/margo-agent/"
     install -m 644 agent/dist/config.d/*.toml "$lib/margo-agent/config.d/"
@@ -36,14 +46,5 @@ stage_agent() {
     install -m 644 agent/dist/sysusers.d/* "$lib/sysusers.d/"
     install -m 644 agent/dist/udev/rules.d/* "$lib/udev/rules.d/"
     install -m 644 agent/dist/PROVISIONING.md agent/dist/CODES.md "$share/doc/margo-agent/"
-    "$native/margoctl" completion bash > "$share/bash-completion/completions/margoctl"
-    "$native/margoctl" completion zsh > "$share/zsh/site-functions/_margoctl"
-    "$native/margoctl" completion fish > "$share/fish/vendor_completions.d/margoctl.fish"
-    "$native/margoctl" man > "$share/man/man1/margoctl.1"
-    for command in $(commands_of "$share/man/man1/margoctl.1"); do
-        "$native/margoctl" man "$command" > "$share/man/man1/margoctl-$command.1"
-    done
+    meta-margo/os/margoctl-texts "$native/margoctl" "$share"
 }
-
-# The commands that the main manual page lists.
-commands_of() { sed -n 's/^margoctl\\-\([a-z\\-]*\)(1)$/\1/p' "$1" | tr -d '\\'; }

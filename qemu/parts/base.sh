@@ -19,17 +19,6 @@ can_run_packages() {
             "as root, outside of any container: systemctl restart systemd-binfmt, or: update-binfmts --enable qemu-$interpreter"
 }
 
-# The agent and the base, side by side where both are missing: linking the one and unpacking the other are mostly one
-# processor's work each. Sets what build_agent and make_base set.
-make_agent_and_base() {
-    local making
-    (hold_lock "build-$arch"; make_base) &
-    making=$!
-    build_agent
-    wait "$making" || exit 1
-    make_base
-}
-
 # Sets `base`; makes it when its package list, initramfs settings or this file changed.
 make_base() {
     local input list=$built/device-$arch.list

@@ -1,4 +1,5 @@
-"""oelint-adv over the layer. A finding is removed, or explained in `oelint-explained`; an explanation nobody needs is a fault."""
+"""oelint-adv over the layer, and what Python its scripts need. A finding of oelint is removed, or explained in
+`oelint-explained`; an explanation nobody needs is a fault."""
 
 import ast
 import fnmatch

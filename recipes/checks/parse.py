@@ -235,8 +235,7 @@ class Parse:
                            f"write md5={bb.utils.md5_file(str(licence))}")
 
     def source_date(self, file, data):
-        """Of files in a directory below UNPACKDIR oe-core takes the youngest for SOURCE_DATE_EPOCH. Files of this
-        repository are as old as somebody's checkout: two builds of one commit would not be the same."""
+        """Sources that are a directory below UNPACKDIR need margo-checkout.bbclass, which says why."""
         if not file.startswith(str(self.layer.path)):
             return
         uris = (data.getVar("SRC_URI") or "").split()
@@ -244,7 +243,7 @@ class Parse:
         if local and all(uri.startswith(("file://", "crate://")) for uri in uris) and data.getVar("S") != data.getVar("UNPACKDIR") \
                 and "SOURCE_BASEDIR" not in (data.getVar("do_unpack") or ""):
             self.fault(*(self.place(data, "SRC_URI") or (file, 0)), "the times of a checkout become SOURCE_DATE_EPOCH",
-                       'set SOURCE_BASEDIR to UNPACKDIR at the end of do_unpack, or S = "${UNPACKDIR}"')
+                       'inherit margo-checkout, or set S = "${UNPACKDIR}"')
 
     def package_list(self, data):
         """The list of installed packages is in /var, and oe-core reads it after ROOTFS_POSTPROCESS_COMMAND: for scripts of

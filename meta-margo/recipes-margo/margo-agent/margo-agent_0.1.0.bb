@@ -33,7 +33,7 @@ require ${BPN}-crates.inc
 # too; their sources are not fetched, so that a changed test does not build the agent anew.
 OTHER_MEMBERS = "qemu/harness qemu/write-log tests/bench tests/demo tests/e2e tests/lab"
 
-inherit cargo cargo-update-recipe-crates systemd useradd
+inherit cargo cargo-update-recipe-crates margo-checkout systemd useradd
 
 CARGO_BUILD_FLAGS += "--package margo-agent --package margo-boot-env --bins"
 # Symbols go into the -dbg package, which is made by Yocto.
@@ -47,11 +47,6 @@ CARGO_PROFILE_RELEASE_CODEGEN_UNITS:class-native = "16"
 CARGO_PROFILE_RELEASE_CODEGEN_UNITS[export] = "1"
 # C and assembler of crates lie beside ${S}, which the usual maps do not cover: the path of the build was in -dbg.
 DEBUG_PREFIX_MAP:append:class-target = " -ffile-prefix-map=${UNPACKDIR}/cargo_home=${TARGET_DBGSRC_DIR}/sources/cargo_home"
-
-# The times of these files are those of a checkout. Packages take oe-core's fixed time for sources that are no archive.
-python do_unpack:append() {
-    d.setVar("SOURCE_BASEDIR", d.getVar("UNPACKDIR"))
-}
 
 do_configure:append() {
     for member in ${OTHER_MEMBERS}; do
@@ -90,19 +85,9 @@ do_install:append:class-target() {
     install -m 0644 $dist/PROVISIONING.md $dist/CODES.md ${D}${docdir}/margo-agent/
 
     # What only the program itself knows: its commands. Asked of the one for the build host, same sources.
-    install -d ${D}${datadir}/bash-completion/completions ${D}${datadir}/zsh/site-functions \
-        ${D}${datadir}/fish/vendor_completions.d ${D}${mandir}/man1
-    margoctl completion bash >${D}${datadir}/bash-completion/completions/margoctl
-    margoctl completion zsh >${D}${datadir}/zsh/site-functions/_margoctl
-    margoctl completion fish >${D}${datadir}/fish/vendor_completions.d/margoctl.fish
-    margoctl man >${D}${mandir}/man1/margoctl.1
-    # The main page lists the commands; each has a page of its own.
-    commands=$(sed -n 's/^margoctl\\-\([a-z\\-]*\)(1)$/\1/p' ${D}${mandir}/man1/margoctl.1 | tr -d '\\')
-    test -n "$commands" || bbfatal "margoctl man names no command: correct the expression that looks for them"
-    for command in $commands; do
-        margoctl man $command >${D}${mandir}/man1/margoctl-$command.1
-    done
+    sh ${MARGO_LAYER_DIR}/os/margoctl-texts margoctl ${D}${datadir}
 }
+do_install[file-checksums] += "${MARGO_LAYER_DIR}/os/margoctl-texts:True"
 
 SYSTEMD_PACKAGES = "${PN}"
 SYSTEMD_SERVICE:${PN} = "margo-agent.service margo-provision.service"

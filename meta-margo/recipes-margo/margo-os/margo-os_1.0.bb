@@ -17,7 +17,7 @@ SRC_URI = "\
 
 S = "${UNPACKDIR}/rootfs"
 
-inherit allarch features_check
+inherit allarch features_check margo-checkout
 
 REQUIRED_DISTRO_FEATURES = "margo systemd usrmerge"
 
@@ -25,11 +25,6 @@ REQUIRED_DISTRO_FEATURES = "margo systemd usrmerge"
 OS_FILES_OVER = "etc/fstab etc/machine-id etc/resolv.conf etc/containerd/config.toml"
 # In margo-rauc-conf, because they belong to a machine.
 OS_FILES_RAUC = "etc/rauc etc/dbus-1"
-
-# The times of these files are those of a checkout. Packages take oe-core's fixed time for sources that are no archive.
-python do_unpack:append() {
-    d.setVar("SOURCE_BASEDIR", d.getVar("UNPACKDIR"))
-}
 
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"

@@ -65,13 +65,14 @@ fn guard() -> String {
     format!("[Timer]\nOnBootSec=\nOnBootSec={deadline_secs}s\n")
 }
 
-/// What the boot waits for, and how long systemd waits for it on hardware, in seconds.
+/// What the boot waits for.
 const DEVICES: [&str; 4] = [
     r"dev-disk-by\x2dpartlabel-env.device",
     r"dev-disk-by\x2dpartlabel-data.device",
     r"dev-virtio\x2dports-margo.probe.device",
     r"dev-virtio\x2dports-margo.journal.device",
 ];
+/// How long systemd waits for a device unless told, in seconds.
 const DEVICE_TIMEOUT_SECS: u32 = 90;
 
 /// A slow emulation needs longer to find its devices. Without them nothing is mounted, and the boot tells only that.
@@ -85,7 +86,7 @@ fn slow_devices() -> impl Iterator<Item = Credential> {
 
 /// The units every device under test gets.
 pub(crate) fn of_harness() -> Vec<Credential> {
-    let units = vec![
+    let mut units = vec![
         Credential::new("systemd.extra-unit.margo-probe.service", PROBE),
         Credential::new("systemd.extra-unit.margo-journal.service", JOURNAL),
         Credential::new("systemd.unit-dropin.docker.service", ENGINE),
@@ -95,7 +96,8 @@ pub(crate) fn of_harness() -> Vec<Credential> {
             "[Unit]\nWants=margo-probe.service margo-journal.service\n",
         ),
     ];
-    units.into_iter().chain(slow_devices()).collect()
+    units.extend(slow_devices());
+    units
 }
 
 /// Writes them as files that QEMU reads: its command line would be too short.

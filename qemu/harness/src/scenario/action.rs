@@ -105,14 +105,35 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// Whether it looks once, so that a time for it would say what is not done.
-    pub(crate) fn looks_once(&self) -> bool {
-        matches!(
+    /// Whether it waits for something. A longest time for one that does not would say what is not done.
+    pub(crate) fn waits(&self) -> bool {
+        !matches!(
             self,
-            Self::Remember { .. }
+            Self::DeviceNew { .. }
+                | Self::DeviceFrom { .. }
+                | Self::CutPower(Moment::Now | Moment::After(_))
+                | Self::SetClock { .. }
+                | Self::PlugConfigDrive { .. }
+                | Self::UnplugConfigDrive
+                | Self::ProvisionByCredentials
+                | Self::Setting { .. }
+                | Self::Network { .. }
+                | Self::Lab { .. }
+                | Self::Fault { .. }
+                | Self::ClearFaults
+                | Self::Deploy(_)
+                | Self::Remove { .. }
+                | Self::OrderFirmware { .. }
+                | Self::DamageEnv { .. }
+                | Self::DamageSlot { .. }
+                | Self::SlowDisk { .. }
+                | Self::Hold { .. }
+                | Self::Release
+                | Self::Remember { .. }
                 | Self::ExpectNoReport { .. }
                 | Self::ExpectNoMessage { .. }
                 | Self::ExpectSlot { .. }
+                | Self::ExpectSteady { .. }
                 | Self::Say { .. }
         )
     }

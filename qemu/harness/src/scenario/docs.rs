@@ -22,7 +22,7 @@ boot
 expect report web installed
 ```
 
-Every step can end with `within 90s` (also `1500ms`, `2min`): the longest it may take. Waiting ends as soon as the
+Every step that waits can end with `within 90s` (also `1500ms`, `2min`): the longest it may take. Waiting ends as soon as the
 condition holds. Without it a step has 90 s. On slow machines `MARGO_QEMU_PATIENCE=3` makes all of them three times
 as long.
 

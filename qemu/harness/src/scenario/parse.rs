@@ -119,11 +119,10 @@ fn take_line(scenario: &mut Scenario, number: usize, line: &str) -> Result<(), S
         _ => {
             let (action_words, within) = split_within(&words)?;
             let action = find(action_words)?;
-            if action.looks_once() && action_words.len() < words.len() {
-                return Err(
-                    "this step looks once and waits for nothing: leave `within` out".to_owned()
-                );
+            if within.is_some() && !action.waits() {
+                return Err("this step waits for nothing: leave `within` out".to_owned());
             }
+            let within = within.unwrap_or(WITHIN_DEFAULT);
             let text = line.trim().to_owned();
             scenario.steps.push(Step { line: number, text, action, within });
         }
@@ -132,14 +131,14 @@ fn take_line(scenario: &mut Scenario, number: usize, line: &str) -> Result<(), S
 }
 
 /// Takes `within 90s` or `within 90 s` off the end.
-fn split_within(words: &[Word]) -> Result<(&[Word], Duration), String> {
+fn split_within(words: &[Word]) -> Result<(&[Word], Option<Duration>), String> {
     let is_within = |word: &Word| !word.is_quoted && word.text == "within";
     let Some(place) = words.iter().rposition(is_within) else {
-        return Ok((words, WITHIN_DEFAULT));
+        return Ok((words, None));
     };
     let (action, tail) = words.split_at(place);
     let time: String = tail.iter().skip(1).map(|word| word.text.as_str()).collect();
-    Ok((action, duration(&time)?))
+    Ok((action, Some(duration(&time)?)))
 }
 
 fn find(words: &[Word]) -> Result<super::action::Action, String> {
