@@ -34,11 +34,13 @@ make_base() {
     # The initramfs is made once, at the end: packages would make it twice, which takes minutes when programs are emulated.
     step "base-$arch" "making the Debian part of the device OS ($arch; once, a minute or more)" \
         make_root "$arch" "$list" "$base" \
-        --essential-hook='mkdir -p "$1/usr/share/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d"' \
+        --essential-hook='cd "$1/usr/share" && mkdir -p initramfs-tools/conf.d initramfs-tools/modules.d initramfs-tools/scripts/init-bottom' \
         --essential-hook="copy-in qemu/initramfs/conf.d/margo /usr/share/initramfs-tools/conf.d" \
         --essential-hook="copy-in qemu/initramfs/modules.d/margo /usr/share/initramfs-tools/modules.d" \
+        --essential-hook="copy-in qemu/initramfs/init-bottom/margo /usr/share/initramfs-tools/scripts/init-bottom" \
         --essential-hook='dpkg-divert --root="$1" --quiet --local --rename --add /usr/sbin/update-initramfs; ln -s ../bin/true "$1/usr/sbin/update-initramfs"' \
         --customize-hook='rm "$1/usr/sbin/update-initramfs"; dpkg-divert --root="$1" --quiet --rename --remove /usr/sbin/update-initramfs' \
+        --customize-hook='cd "$1/usr/share/initramfs-tools" && rm hooks/udev scripts/init-top/udev scripts/init-bottom/udev' \
         --customize-hook='chroot "$1" update-initramfs -c -k all' \
         --customize-hook='rm -f "$1/etc/hostname" "$1/etc/resolv.conf"' \
         --customize-hook='dpkg-query --admindir="$1/var/lib/dpkg" -W -f '\''${Package} ${Version}\n'\'' > "$1/base.manifest"' \
