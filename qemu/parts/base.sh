@@ -34,9 +34,10 @@ make_base() {
     # The initramfs is made once, at the end: packages would make it twice, which takes minutes when programs are emulated.
     step "base-$arch" "making the Debian part of the device OS ($arch; once, a minute or more)" \
         make_root "$arch" "$list" "$base" \
-        --essential-hook='cd "$1/usr/share" && mkdir -p initramfs-tools/conf.d initramfs-tools/modules.d initramfs-tools/scripts/init-bottom' \
+        --essential-hook='cd "$1/usr/share" && mkdir -p initramfs-tools/conf.d initramfs-tools/modules.d initramfs-tools/hooks initramfs-tools/scripts/init-bottom' \
         --essential-hook="copy-in qemu/initramfs/conf.d/margo /usr/share/initramfs-tools/conf.d" \
         --essential-hook="copy-in qemu/initramfs/modules.d/margo /usr/share/initramfs-tools/modules.d" \
+        --essential-hook="copy-in qemu/initramfs/hooks/margo /usr/share/initramfs-tools/hooks" \
         --essential-hook="copy-in qemu/initramfs/init-bottom/margo /usr/share/initramfs-tools/scripts/init-bottom" \
         --essential-hook='dpkg-divert --root="$1" --quiet --local --rename --add /usr/sbin/update-initramfs; ln -s ../bin/true "$1/usr/sbin/update-initramfs"' \
         --customize-hook='rm "$1/usr/sbin/update-initramfs"; dpkg-divert --root="$1" --quiet --rename --remove /usr/sbin/update-initramfs' \
