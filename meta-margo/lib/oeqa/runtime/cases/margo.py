@@ -15,6 +15,8 @@ from oeqa.runtime.case import OERuntimeTestCase
 
 # A device that is emulated on another processor takes its time.
 READY_TIMEOUT_SECS = 300
+# One question to a device that may be rebooting: a connection can hang as well as break.
+ANSWER_TIMEOUT_SECS = 30
 BOOT_ENV = "/usr/lib/margo-agent/margo-boot-env"
 
 
@@ -30,12 +32,19 @@ class MargoTest(OERuntimeTestCase):
         status, output = self.target.run(command)
         self.assertNotEqual(status, 0, msg=f"{why}: `{command}` succeeded\n{output}")
 
+    def ask(self, command):
+        """Like `target.run`, of a device that may be away: over ssh that is an exception there."""
+        try:
+            return self.target.run(command, timeout=ANSWER_TIMEOUT_SECS)
+        except AssertionError as error:
+            return 255, str(error)
+
     def until(self, command, what):
         """Waits until a command succeeds. The reboot in between is no error."""
         deadline = time.monotonic() + READY_TIMEOUT_SECS
         output = ""
         while time.monotonic() < deadline:
-            status, output = self.target.run(command)
+            status, output = self.ask(command)
             if status == 0:
                 return output
             time.sleep(2)
@@ -184,7 +193,8 @@ class MargoAgentTest(MargoTest):
         probe = "/etc/margo-agent/config.d/99-testimage.toml"
         self.output(f"printf '[wfm]\\nurl = \"https://192.0.2.1\"\\n' >{probe} && sync")
         self.addCleanup(self.target.run, f"rm -f {probe} && systemctl restart margo-agent")
-        self.target.run("systemctl reboot")
+        # Its answer may be lost with the connection.
+        self.ask("systemctl reboot")
         self.until(f"test $(cat /proc/sys/kernel/random/boot_id) != {boot_id} && margoctl status", "the reboot")
         if before["workloads"]["desired"] == before["workloads"]["installed"]:
             self.until("margoctl --json status | tr -d ' \\n' | grep -q "
