@@ -11,6 +11,7 @@ use super::{from_credentials, from_drive, key_request};
 use crate::logging::{ErrorChain, catalog};
 use crate::{clock, log_message};
 use rustix::fs::{FlockOperation, flock};
+use std::borrow::Borrow;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -25,21 +26,35 @@ pub enum Mode {
 
 /// Judges a package and, unless it is only checked, installs it and keeps the outcome.
 pub fn provision(package: &Package, places: &Places, way: Way, mode: Mode) -> Attempt {
+    provision_with(|| package, places, way, mode)
+}
+
+/// What is installed is read in turn, not before: a drive may be found twice, as a disk and as a partition on it (as with
+/// hybrid ISO images), and cannot be mounted as the one while it is as the other.
+fn provision_with<P: Borrow<Package>>(
+    read: impl FnOnce() -> P,
+    places: &Places,
+    way: Way,
+    mode: Mode,
+) -> Attempt {
     if mode == Mode::Check {
+        let package = read();
+        let package = package.borrow();
         return conclude(package, judge(package, places, way), Outcome::Valid);
     }
     let lock = lock(places);
+    let package = read();
+    let package = package.borrow();
     let attempt = match recover(&RealDisk, places) {
         Ok(was_cut) => {
-            // What was finished just now may have changed the settings.
-            let places = if was_cut { &Places::of(&places.sources) } else { places };
             if was_cut {
                 log_message!(
                     catalog::PROVISION_RECOVERED,
                     "a provisioning that was cut off is complete now"
                 );
             }
-            attempt(package, places, way)
+            // What was finished just now, or by whoever had the lock, may have changed the settings.
+            attempt(package, &Places::of(&places.sources), way)
         }
         Err(error) => {
             let mut judgement = Judgement::default();
@@ -118,12 +133,11 @@ fn lock(places: &Places) -> Option<File> {
 
 /// A directory, an archive, or a block device.
 pub fn provision_path(path: &Path, places: &Places, way: Way, mode: Mode) -> Attempt {
-    let package = if from_drive::is_block_device(path) {
-        from_drive::read(path)
-    } else {
-        Package::read(path)
+    let read = || match from_drive::is_block_device(path) {
+        true => from_drive::read(path),
+        false => Package::read(path),
     };
-    provision(&package, places, way, mode)
+    provision_with(read, places, way, mode)
 }
 
 /// What a boot does: finishes an attempt that was cut, then takes `margo.*` credentials from `directory`. `None` when

@@ -262,6 +262,38 @@ fn what_cannot_be_written_is_said_with_its_path() {
     assert!(attempt.defects[0].file.starts_with(&file.display().to_string()), "{attempt}");
 }
 
+/// A drive that is found as a disk and as a partition is mounted by one of the two at a time: the other waits before it reads,
+/// and does not refuse what the first one keeps busy.
+#[test]
+fn a_package_is_read_when_its_turn_has_come() {
+    let (place, device) = (TempDir::new().unwrap(), Device::new());
+    let files = Files::good(&authority(DOMAIN));
+    let lock_file = device.places().lock_file();
+    fs::create_dir_all(lock_file.parent().unwrap()).unwrap();
+    let other = fs::File::create(&lock_file).unwrap();
+    other.lock().unwrap();
+    let places = device.places();
+    std::thread::scope(|scope| {
+        let waiting =
+            scope.spawn(|| provision_path(place.path(), &places, Way::Unattended, Mode::Install));
+        // The kernel says who waits: `12: -> FLOCK ADVISORY WRITE 4711 fe:00:815 0 EOF`.
+        let inode =
+            format!(":{} ", std::os::unix::fs::MetadataExt::ino(&other.metadata().unwrap()));
+        let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&inode);
+        while !fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+            assert!(!waiting.is_finished(), "it did not wait");
+            std::thread::yield_now();
+        }
+        files.write(place.path());
+        drop(other);
+        let attempt = waiting.join().unwrap();
+        assert_eq!(outcome(&attempt), Outcome::Installed, "{attempt}");
+    });
+    // By the other name, after that.
+    let again = provision_path(place.path(), &device.places(), Way::Unattended, Mode::Install);
+    assert_eq!(outcome(&again), Outcome::Unchanged, "{again}");
+}
+
 /// A stick as a person would write it, on a loop device. Needs root.
 #[test]
 fn a_drive_is_read_and_left_as_it_is() {
