@@ -24,6 +24,7 @@ macro_rules! codes {
     ($( $variant:ident = $text:literal, $class:ident, $cause:literal, $action:literal; )*) => {
         /// A stable failure code. The text form goes into reports, logs and `margoctl`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(from = "String")]
         pub enum Code {
             $( #[doc = $cause] #[serde(rename = $text)] $variant, )*
         }
@@ -116,6 +117,9 @@ codes! {
     NoSpace = "NO_SPACE", Retryable,
         "The device's storage is full.",
         "Free space or remove applications.";
+    StorageFailed = "STORAGE_FAILED", Retryable,
+        "The device's storage cannot be read or written.",
+        "Look at the disk: `journalctl -k` or `dmesg`. A restart repairs a damaged file system; a worn-out disk must be replaced.";
     EngineUnavailable = "ENGINE_UNAVAILABLE", Retryable,
         "The container engine does not answer.",
         "Check `systemctl status docker`.";
@@ -170,6 +174,14 @@ codes! {
     Internal = "INTERNAL", Retryable,
         "The agent hit an error it has no better name for.",
         "Read the agent's log and report it.";
+}
+
+/// A code of a newer release, whose state a firmware fallback leaves to this one, is read as `INTERNAL`: one unknown word must
+/// not cost the whole document.
+impl From<String> for Code {
+    fn from(text: String) -> Self {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(Self::Internal)
+    }
 }
 
 impl fmt::Display for Code {

@@ -11,6 +11,7 @@ mod rich;
 mod tests {
     use crate::rich::durable;
     use serde_json::{Value, json};
+    use state_machine::failure::Code;
     use state_machine::state::{Durable, SCHEMA_VERSION};
 
     const V1: &str = include_str!("compat/durable-v1.json");
@@ -67,6 +68,22 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_that_only_a_newer_release_knows_costs_its_name_alone() {
+        let document = V1.replace("\"CLOCK_BEHIND\"", "\"FROM_A_NEWER_RELEASE\"");
+        let read = serde_json::from_str::<Durable>(&document).unwrap();
+        let mut expected = durable();
+        for workload in expected.workloads.values_mut() {
+            if let Some(failure) = &mut workload.failure
+                && failure.code == Code::ClockBehind
+            {
+                failure.code = Code::Internal;
+            }
+        }
+        assert_ne!(expected, durable());
+        assert_eq!(read, expected);
+    }
+
+    #[test]
     fn fields_that_an_older_release_did_not_write_have_defaults() {
         assert_eq!(serde_json::from_str::<Durable>("{}").unwrap(), Durable::default());
         let workload = json!({
@@ -114,7 +131,7 @@ mod tests {
         phases.dedup();
         let all = ["applying", "leaving", "prepared", "preparing", "pruning", "removing"];
         assert_eq!(phases, [&all[..], &["restoring", "running"]].concat());
-        for code in state_machine::failure::Code::ALL {
+        for code in Code::ALL {
             assert!(V1.contains(code.as_str()), "no failure {code} in the document");
         }
     }

@@ -111,12 +111,11 @@ impl ArtifactsError {
             Self::Missing { .. } | Self::Damaged { .. } => Code::ArtifactLost,
             Self::Mismatch { .. } => Code::ArtifactDigestMismatch,
             Self::Write { source, .. } if is_full(source) => Code::NoSpace,
+            Self::Read { .. } | Self::Write { .. } => Code::StorageFailed,
             Self::Name { .. }
             | Self::RecordName { .. }
             | Self::RecordTooLarge { .. }
-            | Self::RecordShape { .. }
-            | Self::Read { .. }
-            | Self::Write { .. } => Code::Internal,
+            | Self::RecordShape { .. } => Code::Internal,
         };
         let message = match std::error::Error::source(self) {
             Some(source) => format!("{self}: {source}"),

@@ -203,6 +203,13 @@ fn a_full_disk_is_told_apart() {
     };
     assert!(full.is_no_space());
     assert_eq!(full.to_failure().code, Code::NoSpace);
+    // What a disk that gave up answers, and a file system that refuses writes: no mistake of the agent's.
+    for answer in [5, 30] {
+        let source = std::io::Error::from_raw_os_error(answer);
+        let broken = ArtifactsError::Write { path: "/data/x".into(), source };
+        assert!(!broken.is_no_space());
+        assert_eq!(broken.to_failure().code, Code::StorageFailed);
+    }
     let place = tempfile::tempdir().unwrap();
     let store = Artifacts::open(place.path()).unwrap();
     let huge = "x".repeat(300_000);
