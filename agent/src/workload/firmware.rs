@@ -128,7 +128,7 @@ impl Workloads {
         revision: &Digest,
     ) -> Result<Named, Failure> {
         let document = self.document(deployment, revision).await?;
-        self.judge(&document, &ProfileKind::Custom)?;
+        self.judge(&document, revision, &ProfileKind::Custom).await?;
         let [component] = document.components.as_slice() else {
             let message = "a firmware deployment has exactly one component: its bundle";
             return Err(Failure::new(Code::DeploymentInvalid, message));

@@ -69,12 +69,14 @@ impl Workloads {
     }
 
     /// Refuses what must not run here, before anything is fetched for it (R136, R162).
-    pub(super) fn judge(
+    pub(super) async fn judge(
         &self,
         document: &ApplicationDeployment,
+        revision: &Digest,
         expected: &ProfileKind,
     ) -> Result<(), Failure> {
-        if !document.is_for(&self.device) {
+        // What came with an image cannot name the device it is on: it is for each that has it.
+        if !document.is_for(&self.device) && !self.is_preloaded(revision).await? {
             let message = format!("this device is {}", self.device.as_str());
             return Err(Failure::new(Code::WrongDevice, message));
         }

@@ -81,6 +81,12 @@ fn preload_archives(
 }
 
 impl Workloads {
+    /// Whether the image this device runs brings a revision.
+    pub(super) async fn is_preloaded(&self, revision: &Digest) -> Result<bool, Failure> {
+        let (dir, revision) = (self.preload_dir.clone(), revision.clone());
+        blocking(move || is_in(&dir, &revision)).await
+    }
+
     /// Loads the images that ship with the device. Done when one is missing, not at every start.
     ///
     /// # Errors
@@ -94,6 +100,15 @@ impl Workloads {
         }
         Ok(archives.len())
     }
+}
+
+fn is_in(dir: &Path, revision: &Digest) -> Result<bool, Failure> {
+    for path in files(&dir.join("deployments"), "yaml")? {
+        if digest::of(&read(&path, DOCUMENT_BYTES_MAX)?) == *revision {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The files with this extension, sorted; none if there is no such directory.
@@ -161,6 +176,9 @@ mod tests {
         let record = record.unwrap();
         let web = record.components.values().next().unwrap();
         assert_eq!(artifacts.get(&web.archive).unwrap(), b"bytes");
+        // It names device `d`, and is for whichever device has the image.
+        assert!(is_in(dir.path(), &deployment.revision).unwrap());
+        assert!(!is_in(dir.path(), &digest::of(b"what a fleet manager sent")).unwrap());
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Workloads {
         revision: &Digest,
     ) -> Result<(), Failure> {
         let document = self.document(deployment, revision).await?;
-        self.judge(&document, &ProfileKind::Compose)?;
+        self.judge(&document, revision, &ProfileKind::Compose).await?;
         let before = self.prepared(revision).await?.unwrap_or_default();
         let puller = self.puller().await?;
         let mut projects = Vec::new();

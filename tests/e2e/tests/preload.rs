@@ -37,9 +37,10 @@ fn ship_image(dir: &Path, reference: &str) {
     docker(&["rmi", reference]);
 }
 
+/// For every device with the image, whatever it is called: an image cannot know.
 fn ship_deployment(dir: &Path, image: &str) {
     let document = format!(
-        "id: {ID}\nmetadata: {{name: shipped, namespace: lab, deviceId: lab-device}}\nspec:\n  \
+        "id: {ID}\nmetadata: {{name: shipped, namespace: lab, deviceId: acme/*}}\nspec:\n  \
          applicationId: shipped\n  deploymentProfile:\n    type: compose\n    components:\n      \
          - name: shipped\n        properties: {{repository: \"oci://nowhere.invalid/shipped\", \
          revision: 1.0.0}}\n"

@@ -109,7 +109,7 @@ impl World {
         let id = DeploymentId::from("7b0b6f0e-3f0a-4d8e-9c55-0d7b3c0c1a01");
         let image = format!("preloaded.invalid/{}:{}", app.name, app.version);
         let document = format!(
-            "id: {id}\nmetadata: {{name: {name}, namespace: lab, deviceId: lab-device}}\nspec:\n  \
+            "id: {id}\nmetadata: {{name: {name}, namespace: lab, deviceId: acme/*}}\nspec:\n  \
              applicationId: {name}\n  deploymentProfile:\n    type: compose\n    components:\n      \
              - name: {name}\n        properties: {{repository: \"oci://preloaded.invalid/{name}\", \
              revision: {version}}}\n",
