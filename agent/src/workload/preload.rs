@@ -33,8 +33,8 @@ pub fn preload(
 ) -> Result<Option<DesiredState>, Failure> {
     let version = ManifestVersion(0);
     let mut deployments = Vec::new();
-    for path in files(&dir.join("deployments"), "yaml")? {
-        let yaml = read(&path, DOCUMENT_BYTES_MAX)?;
+    for found in documents(dir)? {
+        let (path, yaml) = found?;
         let document = ApplicationDeployment::parse(&yaml, None, timeout_ms)
             .map_err(|error| fault(&path, &error))?;
         let revision = digest::of(&yaml);
@@ -103,12 +103,21 @@ impl Workloads {
 }
 
 fn is_in(dir: &Path, revision: &Digest) -> Result<bool, Failure> {
-    for path in files(&dir.join("deployments"), "yaml")? {
-        if digest::of(&read(&path, DOCUMENT_BYTES_MAX)?) == *revision {
+    for found in documents(dir)? {
+        let (_, yaml) = found?;
+        if digest::of(&yaml) == *revision {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// The documents with their files, one in memory at a time.
+fn documents(
+    dir: &Path,
+) -> Result<impl Iterator<Item = Result<(PathBuf, Vec<u8>), Failure>>, Failure> {
+    let paths = files(&dir.join("deployments"), "yaml")?;
+    Ok(paths.into_iter().map(|path| read(&path, DOCUMENT_BYTES_MAX).map(|yaml| (path, yaml))))
 }
 
 /// The files with this extension, sorted; none if there is no such directory.
