@@ -43,6 +43,30 @@ release_cargo() {
         cargo "$command" --release --locked --target-dir "$PWD/target/device" "$@"
 }
 
+# The test programs of the packages in these directories, as arguments for `cargo test --workspace`. Chosen by package instead,
+# they would bring together other features of what they depend on, and all of that would be compiled anew for each part.
+test_targets() {
+    local package path name
+    for package in "$@"; do
+        for path in "$package"/tests/*; do
+            name=$(basename "$path" .rs)
+            if [[ $path == *.rs || -f $path/main.rs ]]; then echo "--test=$name"; fi
+        done
+    done
+}
+
+# build_programs PACKAGE…: their programs, for trying out. Within tests/run with the features that the tests have, for
+# the same reason.
+build_programs() {
+    local package choice=()
+    if [ -n "${MARGO_TESTS_RUN:-}" ]; then
+        choice=(--workspace --bins --test e2e)
+    else
+        for package in "$@"; do choice+=(-p "$package"); done
+    fi
+    cargo build --locked --quiet "${choice[@]}"
+}
+
 # What everything here needs: packages, Rust, an engine. Leaves what is there alone.
 prepare() {
     need_packages docker.io busybox-static iproute2 gcc libc6-dev ca-certificates
@@ -63,6 +87,8 @@ start_engine() {
     mkdir -p "$dir"
     export DOCKER_HOST=unix:///var/run/docker.sock
     say "starting a Docker engine (log: $dir/dockerd.log)"
+    # With networks in its records that a killed run left half made, Docker 20.10 panics.
+    as_root rm -rf "$dir/data/network"
     # The engine's own pools end after about 31 networks, fewer than tests that run side by side may have.
     as_root sh -c "setsid dockerd --data-root '$dir/data' --exec-root '$dir/exec' --pidfile '$dir/pid' \
         --default-address-pool base=10.214.0.0/16,size=24 -H '$DOCKER_HOST' >'$dir/dockerd.log' 2>&1 </dev/null &"

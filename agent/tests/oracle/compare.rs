@@ -3,12 +3,16 @@
 use crate::fixtures;
 use crate::normal::Snapshot;
 use crate::support::{self, Bench, NO_WAIT};
+use futures_util::{StreamExt, stream};
 use margo_agent::compose::model::Project;
 use margo_agent::engine::{Names, Unit, VolumePolicy};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use tokio::process::Command;
+
+/// Projects compared at once. Most of a comparison is waiting for the engine.
+const AT_ONCE: usize = 4;
 
 /// Differences that are meant, as path in the snapshot and reason. A path covers everything below it;
 /// `*` stands for one step.
@@ -46,7 +50,12 @@ fn compose_program() -> Option<PathBuf> {
     dirs.iter().map(|dir| Path::new(dir).join("docker-compose")).find(|path| path.exists())
 }
 
-fn compose(program: &Path, dir: &Path, project: &str, arguments: &[&str]) -> Result<(), String> {
+async fn compose(
+    program: &Path,
+    dir: &Path,
+    project: &str,
+    arguments: &[&str],
+) -> Result<(), String> {
     let home = tempfile::tempdir().unwrap();
     let output = Command::new(program)
         .args(["-p", project, "--project-directory"])
@@ -60,6 +69,7 @@ fn compose(program: &Path, dir: &Path, project: &str, arguments: &[&str]) -> Res
         .env("DOCKER_HOST", format!("unix://{}", support::socket().display()))
         .envs(fixtures::parameters())
         .output()
+        .await
         .unwrap();
     if output.status.success() {
         return Ok(());
@@ -114,9 +124,9 @@ async fn compare(program: &Path, dir: &Path, project: Result<Project, String>) -
     };
     let names = Names::new(&unit.deployment, &unit.component);
 
-    let up = compose(program, dir, names.project(), &["up", "-d", "--quiet-pull"]);
+    let up = compose(program, dir, names.project(), &["up", "-d", "--quiet-pull"]).await;
     let theirs = Snapshot::take(&bench.docker, names.project(), &unit.project).await;
-    let down = compose(program, dir, names.project(), &["down", "-v", "--timeout", "0"]);
+    let down = compose(program, dir, names.project(), &["down", "-v", "--timeout", "0"]).await;
 
     let applied = bench.engine.apply(&unit, &NO_WAIT).await;
     let ours = Snapshot::take(&bench.docker, names.project(), &unit.project).await;
@@ -178,17 +188,18 @@ async fn the_corpus_comes_up_as_under_docker_compose() {
     dirs.sort();
     // The host's side of the corpus: bind mounts make their directories, a secret has to be there before.
     let host = HostDirectory::new("/srv/lab");
+    let name = |dir: &Path| dir.file_name().unwrap().to_str().unwrap().to_owned();
+    dirs.retain(|dir| dir.is_dir() && name(dir).contains(&only));
+    let compared = dirs.len();
+    let found = stream::iter(&dirs)
+        .map(|dir| compare(&program, dir, fixtures::load(dir)))
+        .buffered(AT_ONCE)
+        .collect::<Vec<_>>()
+        .await;
     let mut report = String::new();
-    let mut compared = 0;
-    for dir in dirs {
-        let name = dir.file_name().unwrap().to_str().unwrap().to_owned();
-        if !dir.is_dir() || !name.contains(&only) {
-            continue;
-        }
-        let project = fixtures::load(&dir);
-        compared += 1;
-        if let Some(found) = compare(&program, &dir, project).await {
-            write!(report, "{name}:\n{found}").unwrap();
+    for (dir, found) in dirs.iter().zip(found) {
+        if let Some(found) = found {
+            write!(report, "{}:\n{found}", name(dir)).unwrap();
         }
     }
     drop(host);

@@ -1,13 +1,6 @@
 //! Whatever the fleet manager says or does wrong: what runs keeps running, also across a restart under the fault (I4,
 //! I5); the message names what is wrong; and the agent goes on when the fault ends (I7).
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "helpers of tests"
-)]
-
 use margo_e2e::{App, Container, Settings, World, require_engine};
 use margo_lab::{
     ComponentSpec, DeploymentId, DeploymentSpec, Fault, FaultKind, ManifestDefect, Operation,

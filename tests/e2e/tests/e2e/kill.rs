@@ -2,12 +2,6 @@
 //! touching what was right (I2, I6, I7, I8).
 //!
 //! `MARGO_KILL_SEED` repeats a run.
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "helpers of tests"
-)]
 
 use margo_e2e::{App, Container, World, require_engine, wait_for};
 use margo_lab::{DeploymentId, Event, State};

@@ -1,7 +1,5 @@
 //! First boot with a desired state that ships in the image: no fleet manager, no registry, images from an archive.
 
-#![expect(clippy::expect_used, reason = "helpers of tests, which clippy cannot tell")]
-
 use margo_e2e::{Settings, World, require_engine};
 use margo_lab::archive::{Entry, tar_gz};
 use std::collections::BTreeMap;

@@ -1,8 +1,6 @@
 //! `margoctl` as people and scripts use it against the running agent: output with and without `--json`, exit codes,
 //! following, refusal; and `check-app`, which needs no agent.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests")]
-
 use margo_e2e::{App, Told, World, require_engine};
 use margo_lab::{DeploymentId, State};
 use std::path::PathBuf;

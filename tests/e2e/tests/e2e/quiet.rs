@@ -1,7 +1,5 @@
 //! In steady state nothing is written to disk and nothing is sent but polls (I10).
 
-#![allow(clippy::expect_used, reason = "helpers of tests")]
-
 use margo_e2e::{App, World, require_engine};
 use margo_lab::{Operation, Service, State};
 use std::collections::BTreeMap;

@@ -1,7 +1,5 @@
 //! A device that runs without an identity is provisioned as its user would do it, and takes that up without a restart.
 
-#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
-
 use margo_agent::local_api::Stage;
 use margo_agent::provision::Outcome;
 use margo_e2e::{App, Settings, World, require_engine};

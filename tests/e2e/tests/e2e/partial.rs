@@ -1,8 +1,6 @@
 //! A part of the desired state cannot be applied: the rest is (I6), the previous revision stays or comes back as the
 //! policy says, the report tells what is wrong, and a corrected revision ends it.
 
-#![allow(clippy::expect_used, reason = "helpers of tests")]
-
 use margo_e2e::{App, World, require_engine};
 use margo_lab::{DeploymentId, State};
 

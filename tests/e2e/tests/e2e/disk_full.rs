@@ -1,8 +1,6 @@
 //! Storage is full: nothing is begun that could be forgotten (I1), what runs runs on, the agent stays up and says so, and
 //! goes on when there is space again.
 
-#![allow(clippy::expect_used, reason = "helpers of tests")]
-
 use margo_agent::engine::LABEL_DEPLOYMENT;
 use margo_e2e::{App, OwnEngine, Settings, SmallDisk, World, require_engine};
 use margo_lab::archive::Entry;

@@ -1,8 +1,6 @@
 //! What runs is made to differ from what is desired, in every way a person can think of: it comes back and nothing
 //! else is touched; or, where so configured, it is only reported.
 
-#![allow(clippy::expect_used, reason = "helpers of tests")]
-
 use margo_e2e::{App, Container, Engine, World, require_engine, wait_for};
 use margo_lab::{DeploymentId, State};
 

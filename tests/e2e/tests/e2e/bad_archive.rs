@@ -1,13 +1,6 @@
 //! Compose archives that must be refused: nothing of them reaches the disk or the engine, the message names the entry
 //! and the rule, other deployments are not affected, and a corrected archive is installed.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests"
-)]
-
 use margo_e2e::{App, World, require_engine};
 use margo_lab::archive::{Entries, Entry, gzip, tar};
 use margo_lab::{ComponentSpec, DeploymentSpec, State};
