@@ -31,7 +31,7 @@ prepare_device() {
         MARGO_QEMU_IMAGE=$(qemu/build --arch "$arch")/disk.img
         export MARGO_QEMU_IMAGE
     fi
-    cargo build --locked --quiet -p margo-qemu -p margo-lab
+    build_programs margo-qemu margo-lab
 }
 
 # prepare_bundles VERSION[:KIND]…: the update bundles that are missing.

@@ -18,12 +18,13 @@ const VERSION_VARIABLE: &str = "APP_VERSION";
 const PRELOAD: &str = "/var/lib/margo-agent/preload";
 /// What the engine says a container belongs to.
 const LABEL: &str = "org.margo.deployment";
-/// The engine's own records, wherever its data is, with a line for each container whose process is there.
-const RECORDS: &str = "for f in /data/docker/containers/*/config.v2.json /var/lib/docker/containers/*/config.v2.json; do \
-    [ -f \"$f\" ] || continue; id=$(basename \"$(dirname \"$f\")\"); \
-    pid=$(sed -n 's/.*\"Pid\":\\([0-9]*\\).*/\\1/p' \"$f\"); \
-    if [ -n \"$pid\" ] && grep -qs \"$id\" \"/proc/$pid/cgroup\"; then printf '1 '; else printf '0 '; fi; \
-    cat \"$f\"; echo; done";
+/// The engine's own records, wherever its data is, a line each; then the containers that processes are in. Two programs: each
+/// one takes a long time to start in an emulated device.
+const RECORDS: &str = "grep -hs . /data/docker/containers/*/config.v2.json /var/lib/docker/containers/*/config.v2.json; \
+    grep -s docker /proc/[0-9]*/cgroup";
+/// Waits until this many containers have a process, for ten seconds at most, and costs the device next to nothing.
+const SCOPES: &str = "n=0; until set -- /sys/fs/cgroup/system.slice/docker-*.scope; \
+    [ -d \"$1\" ] && [ $# -ge WANTED ] || [ $n -ge 10 ]; do sleep 1; n=$((n + 1)); done";
 
 /// A container inside the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,10 +153,23 @@ impl World {
 
     /// The containers of an app, from the engine's own records in the device.
     pub(crate) fn containers(&mut self, app: &str) -> Outcome<Vec<Container>> {
+        self.containers_of(app, RECORDS)
+    }
+
+    /// The same, when so many containers have a process, or a little later.
+    pub(crate) fn containers_when(&mut self, running: usize, app: &str) -> Outcome<Vec<Container>> {
+        let scopes = SCOPES.replace("WANTED", &running.to_string());
+        self.containers_of(app, &format!("{scopes}; {RECORDS}"))
+    }
+
+    fn containers_of(&mut self, app: &str, command: &str) -> Outcome<Vec<Container>> {
         let id = self.deployed(app)?.id.as_str().to_owned();
-        let records = self.sh(RECORDS)?;
+        // That no container has a process is no failure.
+        let told = self.sh(&format!("{command}; true"))?;
+        let (records, processes): (Vec<&str>, Vec<&str>) =
+            told.lines().partition(|line| line.starts_with('{'));
         let mut containers: Vec<Container> =
-            records.lines().filter_map(|line| container(line, &id)).collect();
+            records.into_iter().filter_map(|record| container(record, &processes, &id)).collect();
         containers.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(containers)
     }
@@ -163,7 +177,7 @@ impl World {
     /// All containers of the app run and have this version.
     pub(crate) fn is_running(&mut self, app: &str, version: &str) -> Outcome<Vec<Container>> {
         let wanted = usize::try_from(self.deployed(app)?.services).unwrap_or_default();
-        let containers = self.containers(app)?;
+        let containers = self.containers_when(wanted, app)?;
         let is_right = |container: &Container| container.is_running && container.version == version;
         if containers.len() == wanted && containers.iter().all(is_right) {
             return Ok(containers);
@@ -172,9 +186,8 @@ impl World {
     }
 }
 
-/// One line of the records, if it is of this deployment.
-fn container(line: &str, deployment: &str) -> Option<Container> {
-    let (is_running, record) = line.split_once(' ')?;
+/// One of the engine's records, if it is of this deployment; and whether the process it names is in that container.
+fn container(record: &str, processes: &[&str], deployment: &str) -> Option<Container> {
     let record: Value = serde_json::from_str(record).ok()?;
     let config = record.get("Config")?;
     if config.get("Labels")?.get(LABEL)?.as_str()? != deployment {
@@ -183,11 +196,14 @@ fn container(line: &str, deployment: &str) -> Option<Container> {
     let env = config.get("Env").and_then(Value::as_array).cloned().unwrap_or_default();
     let prefix = format!("{VERSION_VARIABLE}=");
     let version = env.iter().filter_map(Value::as_str).find_map(|v| v.strip_prefix(&prefix));
-    let started_at = record.get("State").and_then(|state| state.get("StartedAt"));
+    let (id, state) = (record.get("ID")?.as_str()?, record.get("State"));
+    let started_at = state.and_then(|state| state.get("StartedAt"));
+    let pid = state.and_then(|state| state.get("Pid")).and_then(Value::as_u64);
+    let process = format!("/proc/{}/cgroup:", pid.unwrap_or_default());
     Some(Container {
-        id: record.get("ID")?.as_str()?.to_owned(),
+        id: id.to_owned(),
         version: version.unwrap_or_default().to_owned(),
-        is_running: is_running == "1",
+        is_running: processes.iter().any(|line| line.starts_with(&process) && line.contains(id)),
         started_at: started_at.and_then(Value::as_str).unwrap_or_default().to_owned(),
     })
 }
@@ -260,16 +276,25 @@ mod tests {
 
     #[test]
     fn a_record_of_the_engine_tells_whose_it_is_and_its_version() {
-        let record = r#"1 {"ID":"abc","State":{"Pid":7,"StartedAt":"2025-11-27T05:36:31.5Z"},"Config":{"Env":["A=1","APP_VERSION=2"],"Labels":{"org.margo.deployment":"x"}}}"#;
-        let wanted = Container {
+        let record = r#"{"ID":"abc","State":{"Pid":7,"StartedAt":"2025-11-27T05:36:31.5Z"},"Config":{"Env":["A=1","APP_VERSION=2"],"Labels":{"org.margo.deployment":"x"}}}"#;
+        let wanted = |is_running| Container {
             id: "abc".into(),
             version: "2".into(),
-            is_running: true,
+            is_running,
             started_at: "2025-11-27T05:36:31.5Z".into(),
         };
-        assert_eq!(container(record, "x"), Some(wanted));
-        assert_eq!(container(record, "y"), None);
-        assert_eq!(container("0 not json", "x"), None);
+        let inside = "/proc/7/cgroup:0::/system.slice/docker-abc.scope";
+        assert_eq!(container(record, &[inside], "x"), Some(wanted(true)));
+        // After a reboot the record still names a process, which is another one or none.
+        for others in [
+            &[][..],
+            &["/proc/7/cgroup:0::/system.slice/docker-abd.scope"],
+            &["/proc/77/cgroup:0::/docker-abc"],
+        ] {
+            assert_eq!(container(record, others, "x"), Some(wanted(false)), "{others:?}");
+        }
+        assert_eq!(container(record, &[inside], "y"), None);
+        assert_eq!(container("not json", &[inside], "x"), None);
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl World {
         let noted = self.facts.remembered.get(app).cloned();
         let noted = noted.ok_or_else(|| Trouble::new(format!("`remember {app}` comes first")))?;
         self.wait(&format!("{app}'s same containers to run"), timeout, |world| {
-            let found = world.containers(app)?;
+            let found = world.containers_when(noted.len(), app)?;
             let ids: Vec<&String> = found.iter().map(|container| &container.id).collect();
             let is_it = ids.iter().copied().eq(&noted) && found.iter().all(|c| c.is_running);
             seen(is_it, format!("{found:?}, noted {noted:?}"))

@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Looking costs the device work, which is slow when it is emulated: it gets so many times as long to itself.
 const SHARE_OF_LOOKS: u32 = 4;
 /// But what has happened is noticed within this.
-const LOOK_AGAIN_MAX: Duration = Duration::from_secs(3);
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// What is known of a deployment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
