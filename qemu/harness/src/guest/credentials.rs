@@ -1,7 +1,7 @@
 //! systemd credentials in the machine's SMBIOS tables: the test's own units, and provisioning packages.
 
 use crate::error::{Doing as _, Outcome};
-use crate::run::steps::allowance;
+use crate::run::steps::{allowance, patience};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::path::{Path, PathBuf};
@@ -84,6 +84,23 @@ fn slow_devices() -> impl Iterator<Item = Credential> {
         .map(move |unit| Credential::new(&format!("systemd.unit-dropin.{unit}"), dropin.clone()))
 }
 
+/// The units that may take only so long to start, and how many seconds.
+const STARTS: [(&str, u32); 4] = [
+    ("margo-boot-env.service", 30),
+    ("margo-provision.service", 30),
+    ("margo-provision-drive@.service", 60),
+    ("margo-agent.service", 60),
+];
+
+/// What takes a moment on a device can take half a minute in a slow emulation, and a unit that failed spoils the boot.
+fn slow_starts() -> impl Iterator<Item = Credential> {
+    STARTS.iter().map(|(unit, limit_secs)| {
+        let timeout_secs = limit_secs.saturating_mul(patience());
+        let dropin = format!("[Service]\nTimeoutStartSec={timeout_secs}s\n");
+        Credential::new(&format!("systemd.unit-dropin.{unit}"), dropin)
+    })
+}
+
 /// The units every device under test gets.
 pub(crate) fn of_harness() -> Vec<Credential> {
     let mut units = vec![
@@ -97,6 +114,7 @@ pub(crate) fn of_harness() -> Vec<Credential> {
         ),
     ];
     units.extend(slow_devices());
+    units.extend(slow_starts());
     units
 }
 
@@ -113,4 +131,32 @@ pub(crate) fn write(credentials: &[Credential], dir: &Path) -> Outcome<Vec<PathB
         files.push(file);
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::STARTS;
+
+    #[test]
+    fn every_unit_with_a_limit_of_less_than_systemds_own_gets_more_in_a_slow_emulation() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let mut found = Vec::new();
+        for dir in ["meta-margo/os/rootfs/usr/lib/systemd/system", "agent/dist/systemd/system"] {
+            for entry in std::fs::read_dir(format!("{root}/{dir}")).unwrap() {
+                let path = entry.unwrap().path();
+                let Ok(text) = std::fs::read_to_string(&path) else { continue };
+                let limit = text.lines().find_map(|line| line.strip_prefix("TimeoutStartSec="));
+                if let Some(limit_secs) = limit.and_then(|limit| limit.parse::<u32>().ok())
+                    && limit_secs < 90
+                {
+                    let unit = path.file_name().unwrap().to_str().unwrap().to_owned();
+                    found.push((unit, limit_secs));
+                }
+            }
+        }
+        let mut known = STARTS.map(|(unit, limit_secs)| (unit.to_owned(), limit_secs));
+        known.sort();
+        found.sort();
+        assert_eq!(found, known);
+    }
 }
