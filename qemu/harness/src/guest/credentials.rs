@@ -97,7 +97,8 @@ fn slow_starts() -> impl Iterator<Item = Credential> {
     STARTS.iter().map(|(unit, limit_secs)| {
         let timeout_secs = limit_secs.saturating_mul(patience());
         let dropin = format!("[Service]\nTimeoutStartSec={timeout_secs}s\n");
-        Credential::new(&format!("systemd.unit-dropin.{unit}"), dropin)
+        // With a name of its own: the benchmark has a drop-in for the agent, too.
+        Credential::new(&format!("systemd.unit-dropin.{unit}~slow-start"), dropin)
     })
 }
 
@@ -135,7 +136,16 @@ pub(crate) fn write(credentials: &[Credential], dir: &Path) -> Outcome<Vec<PathB
 
 #[cfg(test)]
 mod tests {
-    use super::STARTS;
+    use super::{STARTS, of_harness};
+
+    #[test]
+    fn no_credential_hides_another_one_or_what_the_benchmark_adds() {
+        let mut names: Vec<String> = of_harness().into_iter().map(|one| one.name).collect();
+        // See `bench::boot`.
+        names.push("systemd.unit-dropin.margo-agent.service".to_owned());
+        let different: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+    }
 
     #[test]
     fn every_unit_with_a_limit_of_less_than_systemds_own_gets_more_in_a_slow_emulation() {
